@@ -1,0 +1,5 @@
+"""``python -m wutdet`` is the ``wutdet`` command."""
+
+from wutdet.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Side-by-side timings; nothing here is a test."""

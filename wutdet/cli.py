@@ -1,0 +1,155 @@
+"""The ``wutdet`` command: parse, call one library function, print. No logic lives here.
+
+stdout carries results, stderr everything for people. Exit codes: see wutdet/errors.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+
+# command -> (configuration class in wutdet.config, "module:function" that runs it)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("DemoConfig", "wutdet.demo:run"),
+    "data render": ("RenderConfig", "wutdet.scenes.render:run"),
+    "data convert": ("ConvertConfig", "wutdet.dataset.convert:run"),
+    "data split": ("SplitConfig", "wutdet.dataset.split:run"),
+    "data audit": ("AuditConfig", "wutdet.dataset.audit:run"),
+    "data stats": ("StatsConfig", "wutdet.dataset.stats:run"),
+    "train": ("TrainConfig", "wutdet.train.run:run"),
+    "eval": ("EvalConfig", "wutdet.evaluation.model:run"),
+    "score": ("ScoreConfig", "wutdet.evaluation.score:run"),
+    "export": ("ExportConfig", "wutdet.export.run:run"),
+    "detect": ("DetectConfig", "wutdet.runtime.detect:run"),
+    "bench": ("BenchConfig", "wutdet.bench.run:run"),
+    "report": ("ReportConfig", "wutdet.report.run:run"),
+}
+
+HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the options)
+
+  demo                       the main job on rendered scenes: from data to report, offline, on a laptop CPU
+  data render OUT            render labelled sea scenes
+  data convert DATA OUT      between VOC, COCO, YOLO (and from SMD, CVAT, LabelMe)
+  data split DATA            split by sequence, with a digest
+  data audit DATA...         damage, wrong boxes, duplicates, leaks between splits
+  data stats DATA            counts, sizes, density, scenes, conditions
+  train DATA                 train a detector
+  eval MODEL DATA            score a checkpoint or artefact
+  score GT.json DT.json      score COCO result files
+  export MODEL               make an ONNX artefact (fp32, int8) that passes its acceptance gate
+  detect SOURCE              pictures, folders, video, camera or rtsp:// to boxes
+  bench MODEL...             time artefacts side by side
+  report RUN                 write a run's HTML report again
+
+Every command takes --json FILE ('-' for stdout) for machine-readable results, and key=value for --key value.
+Exit codes: 0 ok, 1 other, 2 usage, 3 data, 4 model, 5 export, 6 missing extra, 130 interrupted.
+"""
+
+
+def _take_option(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
+    """Removes ``--name VALUE`` or ``--name=VALUE``; returns the value and what is left."""
+    from wutdet.errors import UsageError
+
+    value, rest, index = None, [], 0
+    while index < len(arguments):
+        word = arguments[index]
+        if word == name:
+            if index + 1 == len(arguments):
+                raise UsageError(f"{name} needs a value")
+            value, index = arguments[index + 1], index + 2
+            continue
+        if word.startswith(name + "="):
+            value = word[len(name) + 1 :]
+        else:
+            rest.append(word)
+        index += 1
+    return value, rest
+
+
+def parse(config_class: type, command: str, arguments: list[str]):
+    """The configuration that the arguments describe. Exits with 2 and a suggestion on a typo."""
+    import dataclasses
+
+    import tyro
+
+    names = {f.name for f in dataclasses.fields(config_class)}
+    rewritten: list[str] = []
+    for word in arguments:  # key=value, as ultralytics' users write it
+        key, equals, value = word.partition("=")
+        if equals and key.replace("-", "_") in names:
+            rewritten += [f"--{key}", value]
+        else:
+            rewritten.append(word)
+    return tyro.cli(config_class, prog=f"wutdet {command}", args=rewritten)
+
+
+def _find_command(arguments: list[str]) -> tuple[str, list[str]]:
+    from wutdet.errors import UsageError, suggest
+
+    for words in (2, 1):
+        command = " ".join(arguments[:words])
+        if command in COMMANDS:
+            return command, arguments[words:]
+    given = " ".join(arguments[: 2 if arguments[0] == "data" else 1])
+    raise UsageError(f"unknown command '{given}'.{suggest(given, COMMANDS)}", hint="wutdet --help lists the commands")
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line (without the program name) and returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        from wutdet import __version__
+
+        print(__version__)
+        return 0
+    if arguments[0] == "data" and (len(arguments) == 1 or arguments[1] in ("-h", "--help")):
+        print("".join(line + "\n" for line in HELP.splitlines() if line.startswith(("usage", "  data"))), end="")
+        return 0
+    command, rest = _find_command(arguments)
+    json_file, rest = _take_option(rest, "--json")
+    config_name, target = COMMANDS[command]
+    config = parse(getattr(importlib.import_module("wutdet.config"), config_name), command, rest)
+    module, function = target.split(":")
+    result = getattr(importlib.import_module(module), function)(config)
+    text = result.to_text()
+    if json_file == "-":
+        print(json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+        print(text, file=sys.stderr)
+    else:
+        if text:
+            print(text)
+        if json_file:
+            from wutdet.files import write_json
+
+            write_json(json_file, result.to_json())
+    return getattr(result, "exit_code", 0)
+
+
+def main() -> None:
+    """Entry point of the ``wutdet`` script."""
+    from wutdet.errors import WutdetError
+
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
+    logging.getLogger("wutdet").setLevel(os.environ.get("WUTDET_LOG", "INFO").upper())
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except WutdetError as error:
+        print(f"wutdet: {error}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("wutdet: interrupted; what was finished is kept", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our stdout went away (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Every default of wutdet, once: one frozen dataclass per command.
+
+The command line (``wutdet/cli.py``), the ``config.json`` saved in run folders and ``docs/cli.md`` are all derived
+from these classes, so a default changed here changes everywhere. A field's docstring is its help text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+Format = Literal["auto", "voc", "coco", "yolo", "smd", "cvat", "labelme"]
+
+
+def to_json(config) -> dict:
+    """A configuration as JSON-compatible values."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(asdict(config))
+
+
+# --- data ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """Render labelled sea scenes: a COCO data set with sequences, scenes and conditions."""
+
+    out: Positional[Path]
+    """Folder to write: images/, annotations/all.json and README.md. An unfinished folder is continued."""
+    sequences: int = 12
+    """Number of sequences; scenes and conditions are dealt out evenly over them."""
+    frames: int = 12
+    """Frames per sequence."""
+    seed: int = 0
+    """Same seed, same data, on any machine."""
+    size: Literal["1080p", "1440p", "mixed"] = "1080p"
+    """Frame size: 1920x1080, 2560x1440, or a mixture per sequence."""
+    stride_s: float = 1.0
+    """Seconds of scene time between two frames of a sequence."""
+    workers: int = 0
+    """Processes; 0 means one per CPU core. The pictures do not depend on it."""
+    quality: int = 90
+    """JPEG quality of the files (camera compression is drawn on top by the scene's condition)."""
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Convert a data set to COCO, YOLO or VOC, and say what the target format cannot hold."""
+
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    out: Positional[Path]
+    """Folder to write."""
+    to: Literal["coco", "yolo", "voc"] = "coco"
+    """Target format."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    split: str | None = None
+    """Only this split."""
+    classes: str = "keep"
+    """'ship' makes every class a ship; 'ferry=ship,buoy=' maps and drops; 'keep' keeps the names."""
+    images: Literal["copy", "link", "none"] = "copy"
+    """What to do with the image files."""
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Split by sequence, never by frame; write the split to a file with a digest."""
+
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    out: Path = Path("splits.json")
+    """Split file to write; data descriptions refer to it as 'splits: FILE'."""
+    parts: str = "train=0.7,val=0.15,test=0.15"
+    """Names and shares of the splits, by frames."""
+    seed: int = 0
+    """Same seed and data, same split."""
+    block: int = 1000
+    """Frame numbers per block where sequences are unknown: frames of one block stay together."""
+    link_distance: int = 10
+    """Hash distance (of 256 bits) below which two frames of neighbouring blocks are linked into one sequence."""
+    links: bool = True
+    """Read the pictures to find near-duplicate links between blocks."""
+    stratify: bool = True
+    """Balance scene, condition and box size over the splits, where known."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    classes: str = "keep"
+    """Class map, as for 'data convert'."""
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """Check a data set: broken files, wrong boxes, duplicates, and leaks between splits."""
+
+    data: Positional[tuple[str, ...]]
+    """One or several data sets; leaks are sought inside and across them."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    classes: str = "keep"
+    """Class map, as for 'data convert'."""
+    fix: Path | None = None
+    """Write a cleaned copy (COCO) to this folder; the original is never edited."""
+    pixels: bool = True
+    """Read the pictures too (damage, true size, duplicates); without, only the annotations are checked."""
+    near_distance: int = 10
+    """Hash distance (of 256 bits) up to which two frames count as near duplicates."""
+    strict: bool = False
+    """Exit with 3 on warnings as well as on errors."""
+
+
+@dataclass(frozen=True)
+class StatsConfig:
+    """Count frames, boxes, sizes (COCO, AI-TOD, network-input pixels), scenes and conditions."""
+
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    split: str | None = None
+    """Only this split."""
+    imgsz: int = 640
+    """Long side of the network input, for sizes in network-input pixels."""
+    plot: Path | None = None
+    """Write a picture (.png) of the size and density histograms here."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    classes: str = "keep"
+    """Class map, as for 'data convert'."""
+
+
+# --- train -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """The maritime augmentations; each effect has one switch, and one common probability."""
+
+    fog: bool = True
+    """Haze that thickens towards the horizon."""
+    glare: bool = True
+    """Sun glare on the water and in the lens."""
+    rain: bool = True
+    """Streaks and a soft veil."""
+    low_light: bool = True
+    """Dusk and night: darker, bluer."""
+    noise: bool = True
+    """Sensor noise."""
+    compression: bool = True
+    """Blocks and blur of a weak video link."""
+    motion_blur: bool = True
+    """A rolling or panning camera."""
+    crop: bool = True
+    """Crops that never cut a small ship in two and may zoom in on far ships."""
+    probability: float = 0.15
+    """Probability of each weather and sensor effect, per picture."""
+    crop_probability: float = 0.5
+    """Probability of a crop, per picture."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a detector on a data set; every ultralytics detect model by name."""
+
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    model: str = "yolo26n"
+    """Architecture (yolo26n, yolo11n, yolo26n-p2, ..., or a .yaml) or checkpoint (.pt)."""
+    weights: Path | None = None
+    """Starting weights for MODEL: a checkpoint (.pt) or a state dict (.safetensors); none means from scratch."""
+    val: str | None = None
+    """Data set to validate on; by default the split VAL_SPLIT of DATA."""
+    train_split: str = "train"
+    """Split to train on (all frames where DATA has no splits)."""
+    val_split: str = "val"
+    """Split to validate on."""
+    classes: str = "ship"
+    """'ship' makes every class a ship; otherwise a class map as for 'data convert'."""
+    epochs: int = 100
+    """Passes over the training split."""
+    imgsz: int = 640
+    """Side of the square training input in pixels."""
+    frame_size: int | None = None
+    """Long side to which frames are scaled before crops of IMGSZ are taken; none means IMGSZ (whole frames)."""
+    batch: int = 16
+    """Pictures per step."""
+    lr0: float | None = None
+    """First learning rate; none takes 0.01 from scratch and 0.002 from weights."""
+    optimizer: str = "auto"
+    """'auto' takes AdamW below 10,000 steps and SGD above; or SGD, AdamW, ... as ultralytics names them."""
+    device: str = "auto"
+    """cpu, 0 (first GPU), ... ; auto takes a GPU when there is one."""
+    workers: int = 2
+    """Processes that load pictures."""
+    seed: int = 0
+    """Same seed, data and machine, same run."""
+    patience: int = 50
+    """Stop after so many epochs without a better AP."""
+    mosaic: float = 0.5
+    """Probability that four pictures are put together into one."""
+    close_mosaic: int = 3
+    """Last epochs that run without mosaic."""
+    freeze: int = 0
+    """Number of first layers to keep as they are."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    out: Path = Path("runs/train")
+    """Run folder; a number is added if it is there already."""
+    resume: Path | None = None
+    """Run folder to continue after a kill; all other options are then read from it."""
+    eval_every: int = 1
+    """Epochs between validations."""
+    minutes: float | None = None
+    """Stop after so many minutes (at the end of an epoch)."""
+    extra: tuple[str, ...] = ()
+    """Further ultralytics settings as key=value (for example box=7.5)."""
+
+
+# --- evaluate --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Score a checkpoint or artefact on a data set: the 12 COCO statistics."""
+
+    model: Positional[str]
+    """Checkpoint (.pt), state dict (.safetensors with --arch) or artefact (.onnx)."""
+    data: Positional[str]
+    """A data description (.yaml), an annotation file (its images beside it, or in ../images), or a folder."""
+    split: str | None = None
+    """Only this split."""
+    imgsz: int | None = None
+    """Long side of the network input in pixels; none takes the model's own."""
+    conf: float = 0.001
+    """Lowest score that counts."""
+    iou: float = 0.7
+    """NMS threshold, for models that need NMS."""
+    max_det: int = 100
+    """Most boxes kept per frame."""
+    arch: str | None = None
+    """Architecture of a .safetensors state dict."""
+    category: str | None = None
+    """Use only this category of the model and take it for 'ship' (for example 'boat' of a COCO model)."""
+    classes: str = "ship"
+    """Class map of DATA."""
+    preset: Literal["coco"] = "coco"
+    """Evaluation protocol."""
+    threads: int = 0
+    """CPU threads; 0 means all cores."""
+    device: str = "auto"
+    """For checkpoints: cpu, 0, ...; artefacts run on the CPU."""
+    detections: Path | None = None
+    """Also write the detections as a COCO result file."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    leaks: bool = True
+    """Print the leak rate beside the figures where DATA has a training split."""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Score a COCO result file against COCO ground truth, both from anywhere."""
+
+    ground_truth: Positional[Path]
+    """COCO annotation file."""
+    detections: Positional[Path]
+    """COCO result file: a list of {image_id, category_id, bbox, score}."""
+    preset: Literal["coco"] = "coco"
+    """Evaluation protocol."""
+
+
+# --- export, detect, bench -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Make an ONNX artefact of a checkpoint and let it pass its acceptance gate."""
+
+    model: Positional[str]
+    """Checkpoint (.pt), or state dict (.safetensors with --arch)."""
+    format: Literal["fp32", "int8"] = "fp32"
+    """Number format of the artefact."""
+    out: Path | None = None
+    """File to write; by default beside the model, named after it."""
+    imgsz: str = "640"
+    """Network input: one number (square) or HEIGHTxWIDTH, multiples of 32."""
+    calib: str | None = None
+    """Data set for calibration (int8); its training split is used, never val or test."""
+    calib_split: str = "train"
+    """Split to calibrate on; val and test are refused."""
+    calib_images: int = 200
+    """Most pictures used for calibration, drawn evenly over sequences."""
+    calib_method: Literal["minmax", "percentile", "entropy"] = "minmax"
+    """How activation ranges are chosen."""
+    gate: str | None = None
+    """Data set for the acceptance gate; by default the CALIB data set."""
+    gate_split: str = "val"
+    """Split of the gate."""
+    gate_images: int = 0
+    """Most pictures used by the gate; 0 means all."""
+    max_drop: float = 0.010
+    """Export fails when AP falls by more than this against the float model (0..1)."""
+    arch: str | None = None
+    """Architecture of a .safetensors state dict."""
+    classes: str = "ship"
+    """Class map of the data sets."""
+    seed: int = 0
+    """Chooses the calibration pictures."""
+    force: bool = False
+    """Write the artefact even if the gate fails; the metadata then says so."""
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """Find ships in pictures, folders and videos: one JSON object per frame on stdout."""
+
+    source: Positional[str]
+    """Picture, folder, video file, camera number or rtsp:// address."""
+    model: str = "default"
+    """Artefact (.onnx), or 'default' for the one installed with wutdet."""
+    conf: float | None = None
+    """Lowest score shown; none takes the model's own threshold, or 0.25."""
+    iou: float = 0.7
+    """NMS threshold, for models that need NMS."""
+    max_det: int = 300
+    """Most boxes per frame."""
+    threads: int = 0
+    """CPU threads; 0 means all cores."""
+    save: Path | None = None
+    """Folder (pictures) or .mp4 file (video) for annotated output."""
+    coco: Path | None = None
+    """Write COCO results here as well."""
+    stride: int = 1
+    """Take every n-th frame of a video."""
+    quiet: bool = False
+    """No JSON on stdout."""
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """Time artefacts side by side in one run."""
+
+    models: Positional[tuple[str, ...]]
+    """Artefacts (.onnx), or the name 'index' for the 100,576-image index benchmark."""
+    threads: int = 0
+    """CPU threads; 0 means all cores."""
+    runs: int = 50
+    """Timed runs of each, interleaved."""
+    warmup: int = 5
+    """Untimed runs of each, first."""
+    images: str | None = None
+    """Pictures to run on; by default one rendered frame."""
+    work: Path | None = None
+    """Folder for 'index': where the generated tree goes (about 900 MB of small files); by default temporary."""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The main job on rendered scenes, from data to report: render, audit, split, train, export, detect, time."""
+
+    out: Path = Path("runs/demo")
+    """Folder for everything the demo makes; it is continued if it is there already."""
+    quick: bool = False
+    """Smaller data and fewer epochs: about 3 minutes instead of 12, with a weaker detector."""
+    seed: int = 0
+    """Seed of scenes, split and training."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write the HTML report of a run folder again."""
+
+    run: Positional[Path]
+    """Run folder of 'wutdet train' or 'wutdet demo'."""
+    out: Path | None = None
+    """File to write; by default RUN/report.html."""

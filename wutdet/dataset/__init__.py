@@ -1,0 +1,1 @@
+"""Annotated frames: readers, writers, the columnar Dataset, split, audit, stats."""

@@ -1,0 +1,133 @@
+"""DatasetBuilder: what every reader fills in, row by row, to get a Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wutdet.dataset.classes import ClassMap
+from wutdet.dataset.columns import LabelColumn, TextColumn
+from wutdet.dataset.dataset import CONDITIONS, Dataset
+from wutdet.errors import DataError
+
+_FIRST_CLASS = ("sequence", "source", "scene", "split")
+
+
+class DatasetBuilder:
+    """Collects frames and their boxes; ``build()`` turns them into columns.
+
+    Args:
+        root: folder that image and annotation paths are relative to.
+        class_map: decides what becomes of each class name in the file.
+        name: of the data set.
+    """
+
+    def __init__(self, root: Path, class_map: ClassMap, name: str = ""):
+        self.root, self.class_map, self.name = Path(root), class_map, name
+        self._frames: list[tuple] = []
+        self._labels: dict[str, list] = {key: [] for key in _FIRST_CLASS}
+        self._boxes: list[tuple] = []
+        self._box_labels: dict[str, list] = {}
+        self._conditions: list[str] = list(CONDITIONS)
+        self.info: dict = {}
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add_image(
+        self,
+        path: str,
+        size_wh: tuple[int, int],
+        *,
+        image_id: int | None = None,
+        frame_index: int = -1,
+        conditions: Iterable[str] = (),
+        annotation_file: str = "",
+        labels: Mapping[str, str | None] | None = None,
+    ) -> int:
+        """Adds a frame and returns its row. ``labels`` are ``sequence``, ``scene`` ... and any other tag."""
+        row = len(self._frames)
+        bits = 0
+        for condition in conditions:
+            if condition not in self._conditions:
+                self._conditions.append(condition)
+            bits |= 1 << self._conditions.index(condition)
+        for key, value in (labels or {}).items():
+            column = self._labels.setdefault(key, [])
+            column.extend([None] * (row - len(column)))
+            column.append(None if value is None else str(value))
+        self._frames.append((path, size_wh, row + 1 if image_id is None else image_id, frame_index, bits,
+                             annotation_file))  # fmt: skip
+        return row
+
+    def add_box(
+        self,
+        image_row: int,
+        xyxy: Sequence[float],
+        class_name: str,
+        *,
+        area: float | None = None,
+        ignore: bool = False,
+        crowd: bool = False,
+        line: int = 0,
+        file: str | Path | None = None,
+        labels: Mapping[str, str | None] | None = None,
+    ) -> None:
+        """Adds a box to a frame, unless the class map drops its class.
+
+        Raises:
+            DataError: the class is unknown, or a coordinate is not a finite number.
+        """
+        category = self.class_map.index(class_name, file=file or self._frames[image_row][5], line=line)
+        if category is None:
+            return
+        x1, y1, x2, y2 = (float(v) for v in xyxy)
+        if not np.isfinite((x1, y1, x2, y2)).all():
+            raise DataError(
+                f"box of '{class_name}' has a coordinate that is not a finite number: {[x1, y1, x2, y2]}",
+                file=file or self._frames[image_row][5],
+                line=line,
+                hint="correct or remove the box; 'wutdet data audit' lists all such places",
+            )
+        row = len(self._boxes)
+        for key, value in (labels or {}).items():
+            column = self._box_labels.setdefault(key, [])
+            column.extend([None] * (row - len(column)))
+            column.append(None if value is None else str(value))
+        self._boxes.append((image_row, x1, y1, x2, y2, category,
+                            (x2 - x1) * (y2 - y1) if area is None else area, ignore or crowd, crowd, line))  # fmt: skip
+
+    def build(self) -> Dataset:
+        """The Dataset of everything added so far."""
+        frames, count, box_count = self._frames, len(self._frames), len(self._boxes)
+        boxes = np.array(self._boxes, dtype=np.float64).reshape(box_count, 10)
+        order = np.argsort(boxes[:, 0], kind="stable")
+        boxes = boxes[order]
+
+        def column(values: list, length: int) -> LabelColumn:
+            return LabelColumn.of([*values, *[None] * (length - len(values))])
+
+        return Dataset(
+            root=self.root,
+            path=TextColumn.of(f[0] for f in frames),
+            size_wh=np.array([f[1] for f in frames], dtype=np.int32).reshape(count, 2),
+            image_id=np.array([f[2] for f in frames], dtype=np.int64),
+            frame_index=np.array([f[3] for f in frames], dtype=np.int64),
+            conditions=np.array([f[4] for f in frames], dtype=np.uint32),
+            labels={key: column(values, count) for key, values in self._labels.items()},
+            annotation_file=TextColumn.of(f[5] for f in frames),
+            box_image=boxes[:, 0].astype(np.int32),
+            xyxy=np.ascontiguousarray(boxes[:, 1:5]),
+            category=boxes[:, 5].astype(np.int32),
+            area=boxes[:, 6].copy(),
+            ignore=boxes[:, 7].astype(bool),
+            crowd=boxes[:, 8].astype(bool),
+            box_line=boxes[:, 9].astype(np.int32),
+            box_labels={key: column(values, box_count).take(order) for key, values in self._box_labels.items()},
+            category_names=self.class_map.names,
+            condition_names=tuple(self._conditions),
+            name=self.name,
+            info=self.info,
+        )

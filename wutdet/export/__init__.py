@@ -1,0 +1,1 @@
+"""From checkpoint to artefact: ONNX with metadata, and the acceptance gate."""

@@ -1,0 +1,1 @@
+"""Detector: frame to boxes, on onnxruntime or (for checkpoints) torch."""

@@ -1,0 +1,1 @@
+"""The renderer of labelled sea scenes."""

@@ -1,0 +1,1 @@
+"""Training of ultralytics detect models on a Dataset, with maritime augmentations. Needs the extra 'train'."""
