@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 Format = Literal["auto", "voc", "coco", "yolo", "smd", "cvat", "labelme"]
 
@@ -88,9 +88,12 @@ class SplitConfig:
     block: int = 1000
     """Frame numbers per block where sequences are unknown: frames of one block stay together."""
     link_distance: int = 10
-    """Hash distance (of 256 bits) below which two frames of neighbouring blocks are linked into one sequence."""
+    """Hash distance (of 256 bits) up to which two frames of different sequences count as near duplicates: such
+    sequences are joined; such frames at the border of two blocks are left out of the earlier split."""
     links: bool = True
-    """Read the pictures to find near-duplicate links between blocks."""
+    """Read the pictures to find near duplicates between sequences."""
+    base: Path | None = None
+    """Earlier split file: sequences that it lists keep their split."""
     stratify: bool = True
     """Balance scene, condition and box size over the splits, where known."""
     format: Format = "auto"
@@ -115,6 +118,12 @@ class AuditConfig:
     """Read the pictures too (damage, true size, duplicates); without, only the annotations are checked."""
     near_distance: int = 10
     """Hash distance (of 256 bits) up to which two frames count as near duplicates."""
+    duplicate_iou: float = 0.95
+    """Two boxes of one class with a larger IoU are duplicates."""
+    max_aspect: float = 25.0
+    """Boxes with a longer side of more than so many shorter sides are reported."""
+    min_side: float = 2.0
+    """Boxes with a shorter side of fewer pixels are reported."""
     strict: bool = False
     """Exit with 3 on warnings as well as on errors."""
 
@@ -160,7 +169,7 @@ class AugmentConfig:
     """A rolling or panning camera."""
     crop: bool = True
     """Crops that never cut a small ship in two and may zoom in on far ships."""
-    probability: float = 0.15
+    probability: float = 0.1
     """Probability of each weather and sensor effect, per picture."""
     crop_probability: float = 0.5
     """Probability of a crop, per picture."""
@@ -287,8 +296,8 @@ class ExportConfig:
     """Checkpoint (.pt), or state dict (.safetensors with --arch)."""
     format: Literal["fp32", "int8"] = "fp32"
     """Number format of the artefact."""
-    out: Path | None = None
-    """File to write; by default beside the model, named after it."""
+    out: Annotated[Path | None, arg(aliases=["-o"])] = None
+    """File to write; by default beside the model: NAME.FORMAT.onnx."""
     imgsz: str = "640"
     """Network input: one number (square) or HEIGHTxWIDTH, multiples of 32."""
     calib: str | None = None
@@ -297,8 +306,10 @@ class ExportConfig:
     """Split to calibrate on; val and test are refused."""
     calib_images: int = 200
     """Most pictures used for calibration, drawn evenly over sequences."""
-    calib_method: Literal["minmax", "percentile", "entropy"] = "minmax"
-    """How activation ranges are chosen."""
+    calib_method: Literal["l4", "percentile", "minmax"] = "l4"
+    """How activation ranges are chosen: least fourth power of the error, all but 0.01 % at each end, or everything."""
+    reduce_range: bool = False
+    """7-bit weights, for CPUs without VNNI (before Intel Cascade Lake or AMD Zen 4), where 8 bits can overflow."""
     gate: str | None = None
     """Data set for the acceptance gate; by default the CALIB data set."""
     gate_split: str = "val"
@@ -309,6 +320,10 @@ class ExportConfig:
     """Export fails when AP falls by more than this against the float model (0..1)."""
     arch: str | None = None
     """Architecture of a .safetensors state dict."""
+    category: str | None = None
+    """Keep only this category of the model and call it 'ship' (for example 'boat' of a COCO model)."""
+    head: Literal["auto", "nms", "nms-free"] = "auto"
+    """Head of a two-headed architecture (yolo26): auto takes the one with NMS; nms-free gives at most 300 boxes."""
     classes: str = "ship"
     """Class map of the data sets."""
     seed: int = 0

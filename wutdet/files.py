@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from wutdet.errors import WutdetError
@@ -34,7 +34,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             hint="free some space or choose another folder",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # the folder is a file: there is nothing to remove
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from wutdet.dataset.columns import LabelColumn
+from wutdet.dataset.dataset import Dataset
+from wutdet.dataset.problems import ProblemSink
 from wutdet.errors import DataError, UsageError, suggest
 
 
@@ -69,6 +76,11 @@ class ClassMap:
         return cls.table(table)
 
     @property
+    def keeps_all(self) -> bool:
+        """Whether this is ``keep()`` without fixed names: it changes nothing."""
+        return self._open and not self._names
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Our category names, by index."""
         return tuple(self._names)
@@ -96,3 +108,45 @@ class ClassMap:
         if class_name not in self._names:
             self._names.append(class_name)
         return self._names.index(class_name)
+
+
+def apply_class_map(dataset: Dataset, class_map: ClassMap, sink: ProblemSink | None = None) -> Dataset:
+    """The data set with its categories mapped; boxes of dropped classes go, their frames stay.
+
+    Where classes are renamed, the name in the file is kept as the box label ``orig_class`` (unless the format had one).
+
+    Raises:
+        DataError: a class of some box is in no table (the message names the first such box); unless ``sink``
+            collects problems, which then takes one per box.
+    """
+    if class_map.keeps_all:
+        return dataset
+    sink = ProblemSink() if sink is None else sink
+    category = np.asarray(dataset.category)
+    used = np.bincount(category, minlength=len(dataset.category_names)) > 0
+    mapped = np.full(len(dataset.category_names), -1, dtype=np.int32)
+    for old, name in enumerate(dataset.category_names):
+        if not used[old]:
+            continue
+        try:
+            new = class_map.index(name)
+        except DataError as error:
+            boxes = np.flatnonzero(category == old)
+            for box in boxes if sink.lenient else boxes[:1]:
+                file = dataset.root / dataset.annotation_file[int(dataset.box_image[box])]
+                line = int(dataset.box_line[box])
+                sink.report("unknown-class", error.message, file=os.path.normpath(file), line=line, hint=error.hint)
+            continue
+        mapped[old] = -1 if new is None else new
+    names = class_map.names
+    renamed = any(used[i] and mapped[i] >= 0 and names[mapped[i]] != n for i, n in enumerate(dataset.category_names))
+    box_labels = dict(dataset.box_labels)
+    if renamed and "orig_class" not in box_labels:
+        box_labels["orig_class"] = LabelColumn(category, dataset.category_names)
+    info = dict(dataset.info)
+    ids = info.pop("category_ids", None)
+    if ids is not None and set(names) <= set(dataset.category_names):
+        info["category_ids"] = [ids[dataset.category_names.index(name)] for name in names]
+    out = replace(dataset, category=mapped[category], category_names=names, box_labels=box_labels, info=info)
+    kept = out.category >= 0
+    return out if kept.all() else out.select_boxes(kept)

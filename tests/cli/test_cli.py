@@ -1,0 +1,136 @@
+"""The command line: cheap help, typos, exit codes, machine-readable output."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from wutdet import cli, config
+from wutdet.errors import DataError, UsageError, WutdetError
+
+HEAVY = ("torch", "ultralytics", "cv2", "onnxruntime", "numpy", "tyro")
+
+
+def run_wutdet(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "wutdet", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, wutdet.cli as c; code = c.run(['--help']); "
+        f"print(code, [m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.strip() == "0 []"
+    for command in cli.COMMANDS:
+        assert command.split()[-1] in done.stdout
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = f"import sys, wutdet; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_resolve():
+    import wutdet
+
+    for name in wutdet.__all__:
+        assert getattr(wutdet, name) is not None
+    # Importing the evaluation room must not replace the function.
+    importlib.import_module("wutdet.evaluation.coco")
+    assert callable(wutdet.evaluate)
+    with pytest.raises(AttributeError, match="no attribute 'evalute'"):
+        wutdet.evalute  # noqa: B018
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_has_a_configuration_help_and_target(command, capsys):
+    class_name, target = cli.COMMANDS[command]
+    assert dataclasses.is_dataclass(getattr(config, class_name))
+    module, function = target.split(":")
+    if not command.startswith(("train", "demo")):  # those need the extra 'train'
+        assert callable(getattr(importlib.import_module(module), function))
+    with pytest.raises(SystemExit) as stop:
+        cli.run([*command.split(), "--help"])
+    assert stop.value.code == 0
+    assert f"wutdet {command}" in capsys.readouterr().out
+
+
+def test_every_option_is_explained():
+    source = importlib.import_module("inspect").getsource(config)
+    for name, _ in cli.COMMANDS.values():
+        cls = getattr(config, name)
+        body = source.split(f"class {name}")[1].split("\n@dataclass")[0]
+        assert cls.__doc__
+        for field in dataclasses.fields(cls):
+            if field.name != "augment":  # its own class explains it
+                after = body.split(f"    {field.name}:")[1].split("\n", 1)[1].lstrip()
+                assert after.startswith('"""'), f"{name}.{field.name} has no docstring"
+
+
+def test_unknown_command_suggests_and_exits_2():
+    done = run_wutdet("scor", "a.json", "b.json")
+    assert done.returncode == 2
+    assert "Did you mean 'score'?" in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(UsageError, match="data split"):
+        cli.run(["data", "splitt", "x"])
+
+
+def test_mistyped_option_suggests_and_exits_2():
+    done = run_wutdet("eval", "m.onnx", "d.json", "--imgsize", "640")
+    assert done.returncode == 2
+    assert "--imgsz" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_missing_file_exits_3_and_names_it():
+    done = run_wutdet("data", "stats", "no such file.json")
+    assert done.returncode == 3
+    assert "no such file.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_key_equals_value_is_accepted():
+    parsed = cli.parse(config.EvalConfig, "eval", ["m.onnx", "d.json", "imgsz=1280", "max-det=500"])
+    assert (parsed.imgsz, parsed.max_det) == (1280, 500)
+    # A path that happens to hold '=' is left alone.
+    assert cli.parse(config.EvalConfig, "eval", ["m.onnx", "run=1/d.json"]).data == "run=1/d.json"
+
+
+def test_json_goes_to_a_file_or_to_stdout(tmp_path, monkeypatch, capsys):
+    class Result:
+        exit_code = 0
+
+        def to_text(self):
+            return "for people"
+
+        def to_json(self):
+            return {"schema": "wutdet.score/1", "stats": {"AP": None}}
+
+    monkeypatch.setattr("wutdet.evaluation.score.run", lambda config: Result())
+    target = tmp_path / "out.json"
+    assert cli.run(["score", "a", "b", "--json", str(target)]) == 0
+    assert json.loads(target.read_text()) == Result().to_json()
+    assert capsys.readouterr().out == "for people\n"
+    assert cli.run(["score", "a", "b", "--json=-"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == Result().to_json()
+    assert captured.err == "for people\n"
+
+
+def test_errors_carry_place_hint_and_exit_code():
+    error = DataError("odd box", file="a.xml", line=7, hint="mend it")
+    assert str(error) == "a.xml:7: odd box\n  hint: mend it"
+    assert (error.exit_code, WutdetError("x").exit_code) == (3, 1)
+
+
+def test_defaults_become_json():
+    values = config.to_json(config.TrainConfig("data.yaml"))
+    assert json.loads(json.dumps(values))["augment"]["fog"] is True

@@ -1,0 +1,156 @@
+"""``wutdet score``: files of any tool, good and bad."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import numpy as np
+import pytest
+from coco_scenes import as_pycocotools, pycocotools_eval, scene, write_files
+
+from wutdet.cli import run as run_command_line
+from wutdet.config import ScoreConfig
+from wutdet.errors import DataError
+from wutdet.evaluation.score import run
+
+TRUTH, RESULTS = scene(11, images=5, boxes=10, detections=20)
+assert len(TRUTH["annotations"]) > 3 and len(RESULTS) > 3
+
+
+def score(folder, truth, results):
+    return run(ScoreConfig(*write_files(folder, truth, results)))
+
+
+def test_command_line_prints_a_table_and_writes_json(tmp_path, capsys):
+    truth_path, results_path = write_files(tmp_path, TRUTH, RESULTS)
+    code = run_command_line(["score", str(truth_path), str(results_path), "--json", str(tmp_path / "out.json")])
+    assert code == 0
+    content = json.loads((tmp_path / "out.json").read_text())
+    reference = pycocotools_eval(TRUTH, RESULTS)
+    np.testing.assert_array_equal(as_pycocotools(content["stats"]), reference.stats)
+    assert content["protocol"]["results"] == str(results_path)
+    printed = capsys.readouterr().out
+    assert "AP50" in printed and "maxDets 100" in printed and "5 images" in printed
+
+
+def test_scores_are_never_rounded_through_float32(tmp_path):
+    # These two scores are the same float32. The false alarm comes first in the file.
+    truth = {**TRUTH, "annotations": [box(0)]}
+    low, high = 0.5, 0.5 + 1e-12
+    results = [{**box(0), "bbox": [500, 400, 10, 10], "score": low}, {**box(0), "score": high}]
+    assert score(tmp_path, truth, results).stats["AP50"] == pytest.approx(1.0)
+
+
+def box(image: int, **keys) -> dict:
+    image_id = TRUTH["images"][image]["id"]
+    category_id = TRUTH["categories"][0]["id"]
+    return {"id": 1, "image_id": image_id, "category_id": category_id, "bbox": [1, 2, 30, 40], **keys}
+
+
+def test_an_empty_list_of_detections_is_ap_0(tmp_path):
+    result = score(tmp_path, TRUTH, [])
+    assert result.stats["AP"] == 0.0 and result.protocol["detections"] == 0
+
+
+def test_ground_truth_without_boxes_has_no_ap(tmp_path):
+    result = score(tmp_path, {**TRUTH, "annotations": []}, RESULTS)
+    assert result.stats["AP"] is None and result.protocol["images_without_boxes"] == 5
+
+
+def test_optional_keys_may_be_absent(tmp_path):
+    # pycocotools stops with KeyError 'area' or 'iscrowd' here.
+    result = score(tmp_path, {**TRUTH, "annotations": [box(0)]}, [box(0, score=0.3)])
+    assert result.stats["AP"] == pytest.approx(1.0)
+    assert result.stats["APm"] == pytest.approx(1.0)  # area 1200 is taken from the box
+
+
+def test_text_ids_are_fine_where_both_files_have_them(tmp_path):
+    def named(rows):
+        return [{**row, "image_id": f"frame {row['image_id']:04d}"} for row in rows]
+
+    truth = {**TRUTH, "annotations": named(TRUTH["annotations"])}
+    truth["images"] = [{**image, "id": f"frame {image['id']:04d}"} for image in TRUTH["images"]]
+    result = score(tmp_path, truth, named(RESULTS))
+    np.testing.assert_array_equal(as_pycocotools(result.stats), pycocotools_eval(TRUTH, RESULTS).stats)
+
+
+def test_flags_may_be_booleans(tmp_path):
+    truth = {**TRUTH, "annotations": [box(0, iscrowd=False, ignore=True), {**box(1), "id": 2}]}
+    result = score(tmp_path, truth, [box(0, score=0.9), box(1, score=0.3)])
+    assert result.stats["AP"] == pytest.approx(1.0)
+    assert (result.protocol["boxes"], result.protocol["boxes_ignored"]) == (1, 1)
+
+
+def test_a_score_above_1_is_taken_with_a_warning(tmp_path, caplog):
+    result = score(tmp_path, {**TRUTH, "annotations": [box(0)]}, [box(0, score=0.9), box(1, score=37.5)])
+    assert result.stats["AP50"] == pytest.approx(0.5)
+    assert "detections[1]: score 37.5 is outside 0..1" in caplog.text
+
+
+def changed(rows: list, index: int, **keys) -> list:
+    rows = copy.deepcopy(rows)
+    rows[index].update(keys)
+    return rows
+
+
+def without(rows: list, index: int, key: str) -> list:
+    rows = copy.deepcopy(rows)
+    del rows[index][key]
+    return rows
+
+
+A, R = TRUTH["annotations"], RESULTS
+BAD = {
+    "results are an object": (TRUTH, {"annotations": R}, r"must be a list"),
+    "results are text": (TRUTH, "boxes", r"must be a list, is str"),
+    "a detection is a list": (TRUTH, [*R, [1, 2]], rf"detections\[{len(R)}\]: must be an object"),
+    "swapped": (R, TRUTH, r"must be an object, is list"),
+    "no images": ({"annotations": [], "categories": []}, R, r"no 'images'; there is annotations, categories"),
+    "images are an object": ({**TRUTH, "images": {}}, R, r"'images' must be a list, is dict"),
+    "unknown image": (TRUTH, changed(R, 2, image_id=999), r"detections\[2\] \(image_id 999\): no image with id 999"),
+    "unknown category": (TRUTH, changed(R, 1, category_id=77), r"detections\[1\].*no category with id 77"),
+    "dangling image": ({**TRUTH, "annotations": changed(A, 3, image_id=-5)}, R, r"annotations\[3\].*no image with id"),
+    "dangling category": ({**TRUTH, "annotations": changed(A, 0, category_id=9)}, R, r"annotations\[0\].*category"),
+    "id as text": (TRUTH, [{**r, "image_id": str(r["image_id"])} for r in R], r"ids are strings here, but numbers"),
+    "mixed ids": (TRUTH, changed(R, 2, image_id="7"), r"detections\[2\].*numbers and strings are mixed"),
+    "fractional id": (TRUTH, changed(R, 2, image_id=1.5), r"detections\[2\].*whole number or a string, is 1\.5"),
+    "null id": (TRUTH, changed(R, 2, image_id=None), r"detections\[2\].*whole number or a string, is None"),
+    "NaN score": (TRUTH, changed(R, 2, score=float("nan")), r"detections\[2\].*'score' must be a finite number"),
+    "text score": (TRUTH, changed(R, 0, score="0.5"), r"detections\[0\].*'score' must be a finite number, is '0.5'"),
+    "true score": (TRUTH, changed(R, 0, score=True), r"detections\[0\].*'score' must be a finite number, is True"),
+    "no score": (TRUTH, without(R, 1, "score"), r"detections\[1\].*key 'score' is missing"),
+    "no bbox": (TRUTH, without(R, 1, "bbox"), r"detections\[1\].*key 'bbox' is missing"),
+    "three numbers": (TRUTH, changed(R, 1, bbox=[1, 2, 3]), r"detections\[1\].*'bbox' must be 4 finite numbers"),
+    "all boxes of three": (TRUTH, [{**r, "bbox": [1, 2, 3]} for r in R], r"detections\[0\].*'bbox' must be 4"),
+    "infinite box": (TRUTH, changed(R, 1, bbox=[1, 2, 3, float("inf")]), r"detections\[1\].*4 finite numbers"),
+    "huge number": (TRUTH, changed(R, 1, bbox=[1, 2, 3, 10**400]), r"detections\[1\].*4 finite numbers"),
+    "null box": (TRUTH, changed(R, 1, bbox=None), r"detections\[1\].*4 finite numbers, is None"),
+    "negative width": (TRUTH, changed(R, 1, bbox=[5, 5, -1, 4]), r"detections\[1\].*negative width or height"),
+    "inverted truth": ({**TRUTH, "annotations": changed(A, 1, bbox=[5, 5, 3, -4])}, R, r"annotations\[1\].*negative"),
+    "NaN area": ({**TRUTH, "annotations": changed(A, 1, area=float("nan"))}, R, r"annotations\[1\].*'area' must be"),
+    "repeated annotation": ({**TRUTH, "annotations": [*A, A[1]]}, R, r"was given to annotations\[1\] already"),
+    "repeated image": ({**TRUTH, "images": [TRUTH["images"][0]] * 2}, R, r"images\[1\]: id .* images\[0\]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_files_are_refused_with_file_and_place(case, tmp_path):
+    truth, results, message = BAD[case]
+    with pytest.raises(DataError, match=message) as caught:
+        score(tmp_path, truth, results)
+    assert caught.value.file in (str(tmp_path / "truth.json"), str(tmp_path / "results.json"))
+
+
+def test_files_that_are_not_json_are_refused(tmp_path):
+    truth_path, results_path = write_files(tmp_path, TRUTH, RESULTS)
+    results_path.write_text('[\n{"image_id": 1,\n]')
+    with pytest.raises(DataError, match=r"results\.json:3: not valid JSON"):
+        run(ScoreConfig(truth_path, results_path))
+    results_path.write_bytes(b"\xff\xd8\xff\xe0 a picture")
+    with pytest.raises(DataError, match=r"results\.json.*not "):
+        run(ScoreConfig(truth_path, results_path))
+    with pytest.raises(DataError, match=r"cannot read the file \(No such file"):
+        run(ScoreConfig(tmp_path / "absent.json", results_path))
+    with pytest.raises(DataError, match=r"cannot read the file \(Is a directory"):
+        run(ScoreConfig(truth_path, tmp_path))

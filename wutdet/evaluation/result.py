@@ -1,0 +1,118 @@
+"""EvaluationResult: figures together with the protocol they were made under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from wutdet.evaluation.matching import Matches
+
+SCHEMA = "wutdet.score/1"
+
+_TITLES = {
+    "AP": "average precision, IoU .50:.95",
+    "AP50": "average precision, IoU .50",
+    "AP75": "average precision, IoU .75",
+    "APs": "AP, ships below 32 px",
+    "APm": "AP, 32 to 96 px",
+    "APl": "AP, above 96 px",
+    "AR1": "average recall, 1 box a frame",
+    "AR10": "average recall, 10 boxes a frame",
+    "AR100": "average recall, 100 boxes a frame",
+    "ARs": "AR100, ships below 32 px",
+    "ARm": "AR100, 32 to 96 px",
+    "ARl": "AR100, above 96 px",
+}
+
+
+def _figure(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """What an evaluation found. All figures are in 0..1; None where there are no such objects.
+
+    Attributes:
+        stats: "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl".
+        protocol: what the figures mean: preset, thresholds, limits, area bins, counts, data set, versions.
+        curves: precision and score at 101 recall points: ``{"recall": [..], "precision": {"0.50": [..], "0.75": [..],
+            "mean": [..]}, "score": {...}}``; None in place of the lists where there is no ground truth.
+        size_bins: one dict per bin of sqrt(area): name, edges, boxes, AP, AP50, AR, recall50.
+        threshold: the score with the best F1 at IoU .5 and its precision and recall; None without a single hit.
+        slices, intervals: filled by later steps; empty here.
+        leak_rate: of the evaluated split against the training split, as ``LeakRate.to_json()``; None where it was not
+            measured.
+        leak_text: the same in one line.
+        matches: the matching pass that all of this was accumulated from.
+        schema: of the JSON form.
+    """
+
+    stats: Mapping[str, float | None]
+    protocol: Mapping
+    curves: Mapping
+    size_bins: Sequence[Mapping]
+    threshold: Mapping | None
+    matches: Matches
+    slices: Sequence[Mapping] = field(default=())
+    intervals: Mapping = field(default_factory=dict)
+    leak_rate: Mapping | None = None
+    leak_text: str = ""
+    schema: str = SCHEMA
+
+    def with_protocol(self, **facts) -> EvaluationResult:
+        """The same figures with more said about how they were made (model, input size, ...)."""
+        return replace(self, protocol={**self.protocol, **facts})
+
+    def to_json(self) -> dict:
+        """JSON-compatible values."""
+        return {
+            "schema": self.schema,
+            "protocol": dict(self.protocol),
+            "stats": dict(self.stats),
+            "threshold": None if self.threshold is None else dict(self.threshold),
+            "size_bins": [dict(row) for row in self.size_bins],
+            "slices": [dict(row) for row in self.slices],
+            "intervals": dict(self.intervals),
+            "leak_rate": self.leak_rate,
+            "curves": dict(self.curves),
+        }
+
+    def to_text(self) -> str:
+        """A table for people, with the protocol on top."""
+        p = self.protocol
+        data = p["dataset"] or "unnamed data"
+        lines = []
+        if p.get("model"):
+            lines.append(f"model     {p['model']}")
+        lines.append(
+            f"data      {data}, split {p['split'] or 'none'}: {p['images']} images, {p['boxes']} boxes"
+            + (f" and {p['boxes_ignored']} ignored" if p["boxes_ignored"] else "")
+            + f", {p['images_without_boxes']} images without boxes"
+        )
+        scores = "" if p.get("conf") is None else f", score from {p['conf']:g}"
+        lines.append(
+            f"protocol  {p['preset']}: IoU {p['iou_thresholds'][0]:.2f} to {p['iou_thresholds'][-1]:.2f}, "
+            f"maxDets {p['max_dets'][-1]}, input size {p.get('input_size') or 'unknown'}{scores}; "
+            f"{p['detections']} detections"
+            + (f", {p['detections_over_limit']} of them above the limit" if p["detections_over_limit"] else "")
+        )
+        lines.append("")
+        lines += [f"  {name:<6} {_figure(value):>6}   {_TITLES[name]}" for name, value in self.stats.items()]
+        lines += ["", f"  {'ships of (sqrt area)':<22} {'boxes':>6} {'AP':>7} {'AP50':>7} {'AR100':>7} {'found*':>7}"]
+        for row in self.size_bins:
+            values = " ".join(f"{_figure(row[key]):>7}" for key in ("AP", "AP50", "AR", "recall50"))
+            lines.append(f"  {row['name']:<22} {row['boxes']:>6} {values}")
+        lines.append("  * recall at IoU .50 of all detections")
+        if self.threshold is None:
+            lines += ["", "  best threshold: none, no detection hits anything"]
+        else:
+            t = self.threshold
+            lines += [
+                "",
+                f"  best threshold at IoU .50: {t['score']:.3f} (F1 {t['f1']:.3f}, precision {t['precision']:.3f}, "
+                f"recall {t['recall']:.3f})",
+            ]
+        if self.leak_text:
+            lines.append(f"  {self.leak_text}")
+        return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""The acceptance gate: parity of the float graph, and accuracy of the artefact against it, by the same evaluator."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from wutdet.dataset.dataset import Dataset
+from wutdet.errors import ExportError
+from wutdet.runtime.torch_backend import Checkpoint
+
+log = logging.getLogger(__name__)
+
+#: Bounds of the parity check. float32 sums in another order give about 1e-3 px on a 640 px input.
+MOST_BOX_DIFFERENCE_PX, MOST_SCORE_DIFFERENCE = 0.05, 0.001
+#: Boxes with a lower score are not compared: there are thousands, and none is ever shown.
+LOWEST_COMPARED_SCORE = 0.001
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """AP of the float graph and of the artefact on the gate's frames.
+
+    Attributes:
+        float_stats, stats: the 12 COCO statistics of each.
+        threshold: the artefact's score threshold with the best F1, ``None`` without a single hit.
+        protocol: of the evaluation.
+        max_drop: largest accepted fall of AP.
+    """
+
+    float_stats: Mapping[str, float | None]
+    stats: Mapping[str, float | None]
+    threshold: float | None
+    protocol: Mapping
+    max_drop: float
+
+    @property
+    def drop(self) -> float:
+        """Fall of AP; a figure that does not exist counts as 0."""
+        return (self.float_stats["AP"] or 0.0) - (self.stats["AP"] or 0.0)
+
+    @property
+    def passed(self) -> bool:
+        return self.drop <= self.max_drop
+
+
+def check_parity(checkpoint: Checkpoint, model: onnx.ModelProto, network_input: np.ndarray) -> dict[str, float]:
+    """Largest differences between torch and onnxruntime on one network input, over anchors with a score.
+
+    For an NMS-free head rows are compared in order of score.
+
+    Raises:
+        ExportError: they differ by more than rounding explains.
+    """
+    import torch
+
+    with torch.inference_mode():
+        ours = checkpoint.model(torch.from_numpy(network_input)).float().numpy()[0]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    theirs = session.run(None, {session.get_inputs()[0].name: network_input})[0][0]
+    if ours.shape != theirs.shape:
+        raise ExportError(f"torch gives an output of shape {ours.shape}, onnxruntime {theirs.shape}")
+    if checkpoint.end2end:
+        keep = ours[:, 4] > LOWEST_COMPARED_SCORE
+        # Rows of nearly equal score may change places, so each torch row is matched to the nearest row.
+        distance = np.abs(ours[keep][:, None] - theirs[None]).max(axis=2) if keep.any() else np.zeros((0, 1))
+        nearest = distance.argmin(axis=1)
+        boxes, boxes_onnx = ours[keep][:, :4], theirs[nearest][:, :4]
+        scores, scores_onnx = ours[keep][:, 4:5], theirs[nearest][:, 4:5]
+    else:
+        keep = ours[4:].max(axis=0) > LOWEST_COMPARED_SCORE
+        boxes, boxes_onnx, scores, scores_onnx = ours[:4, keep], theirs[:4, keep], ours[4:, keep], theirs[4:, keep]
+    facts = {
+        "compared": int(keep.sum()),
+        "max_box_difference_px": float(f"{np.abs(boxes - boxes_onnx).max(initial=0):.3g}"),
+        "max_score_difference": float(f"{np.abs(scores - scores_onnx).max(initial=0):.3g}"),
+    }
+    if facts["max_box_difference_px"] > MOST_BOX_DIFFERENCE_PX or facts["max_score_difference"] > MOST_SCORE_DIFFERENCE:
+        raise ExportError(
+            f"the ONNX graph does not compute what torch computes: boxes differ by up to "
+            f"{facts['max_box_difference_px']} px, scores by up to {facts['max_score_difference']}",
+            hint="report this with the versions of torch and onnxruntime; the file was not written",
+        )
+    return facts
+
+
+def run_gate(float_file: Path, artefact_file: Path, dataset: Dataset, max_drop: float) -> GateResult:
+    """Scores both files on the same frames with the evaluator of ``wutdet eval``.
+
+    Raises:
+        DataError: a frame cannot be read, or the categories do not fit.
+    """
+    from wutdet.evaluation.model import evaluate_model
+    from wutdet.runtime.detector import Detector
+
+    results = []
+    for file in (float_file, artefact_file):
+        detector = Detector(file, conf=0.001, max_det=100)
+        log.info("gate: %s on %d frames", detector.metadata.weight_format, len(dataset))
+        results.append(evaluate_model(detector, dataset)[1])
+    before, after = results
+    threshold = None if after.threshold is None else float(after.threshold["score"])
+    return GateResult(dict(before.stats), dict(after.stats), threshold, dict(after.protocol), max_drop)

@@ -1,0 +1,281 @@
+"""``wutdet export MODEL``: checkpoint to artefact, in this order: trace, parity, calibrate, quantise, gate, write."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from wutdet.config import ExportConfig
+from wutdet.dataset.dataset import Dataset
+from wutdet.errors import DataError, ExportError, ModelError, UsageError
+from wutdet.files import write_bytes
+from wutdet.runtime.metadata import ArtefactMetadata
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "wutdet.export/1"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written.
+
+    Attributes:
+        file: the artefact.
+        size_bytes: of the file.
+        metadata: as in the file.
+        seconds: wall time.
+    """
+
+    file: Path
+    size_bytes: int
+    metadata: ArtefactMetadata
+    seconds: float
+
+    @property
+    def gate(self) -> Mapping:
+        return self.metadata.gate
+
+    def to_text(self) -> str:
+        meta, gate = self.metadata, self.metadata.gate
+        height, width = meta.imgsz_hw
+        lines = [
+            f"{self.file}: {meta.weight_format}, input {width}x{height}, {self.size_bytes / 1e6:.1f} MB, "
+            f"{len(meta.names)} categories, licence {meta.license}",
+            f"  parity with torch: boxes within {meta.parity['max_box_difference_px']} px, scores within "
+            f"{meta.parity['max_score_difference']} ({meta.parity['compared']} boxes)",
+        ]
+        if gate:
+            forced = ", FAILED, kept because of --force" if gate.get("forced") else ", passed"
+            lines.append(
+                f"  gate on {gate['images']} frames: AP {gate['AP_float']:.4f} (float) -> {gate['AP']:.4f}, "
+                f"drop {gate['drop']:+.4f}, limit {gate['max_drop']}{forced}"
+            )
+        if meta.threshold is not None:
+            lines.append(f"  score threshold {meta.threshold}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict:
+        return {
+            "schema": SCHEMA,
+            "file": str(self.file),
+            "size_bytes": self.size_bytes,
+            "seconds": round(self.seconds, 1),
+            "metadata": self.metadata.to_props(),
+            "gate": dict(self.gate),
+        }
+
+
+def run(config: ExportConfig) -> ExportResult:
+    """Makes, checks and writes one artefact. A file that was there stays as it was unless the new one passes.
+
+    Raises:
+        UsageError: int8 without --calib, or a size that is none.
+        ModelError: the checkpoint cannot be read.
+        DataError: calibration or gate frames cannot be read.
+        ExportError: tracing, parity or the gate failed.
+    """
+    from wutdet.runtime.model_files import CHECKPOINT_SUFFIXES, find_model
+
+    started = time.monotonic()
+    imgsz_hw = parse_size(config.imgsz)
+    if config.format == "int8" and not config.calib:
+        raise UsageError(
+            "int8 needs frames to calibrate on, and --calib is missing",
+            hint="--calib DATA names a data set; its training split is used",
+        )
+    path = find_model(config.model)
+    if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
+        raise ModelError(
+            "this is an artefact already; export starts from a checkpoint",
+            file=path,
+            hint="name the .pt or .safetensors file it was made from",
+        )
+    out = config.out or path.with_name(f"{path.stem}.{config.format}.onnx")
+    if out.suffix.lower() != ".onnx":
+        raise UsageError(f"the output file must end in .onnx, received '{out}'")
+    # Data first: a mistake there must not cost the minutes before it.
+    calibration = _calibration(config)
+    gate_frames = _gate_frames(config)
+
+    from wutdet.export.metadata import describe
+    from wutdet.runtime.torch_backend import load_checkpoint
+
+    checkpoint = load_checkpoint(path, arch=config.arch, category=config.category, head=config.head)
+    names = ("ship",) if config.category is not None else checkpoint.names
+    metadata = describe(checkpoint, names, imgsz_hw, config.format)
+    model, metadata = _float_graph(checkpoint, metadata, calibration, gate_frames)
+    float_model, float_metadata = model, replace(metadata, weight_format="fp32")
+    if config.format == "int8":
+        model, metadata = _int8_graph(model, metadata, calibration, config)
+    if gate_frames is not None and config.format != "fp32":
+        metadata = _gated((float_model, float_metadata), (model, metadata), gate_frames, config)
+    data = _to_bytes(model, metadata)
+    write_bytes(out, data)
+    return ExportResult(out, len(data), metadata, time.monotonic() - started)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width from ``"640"`` or ``"384x640"``.
+
+    Raises:
+        UsageError: neither.
+    """
+    match = re.fullmatch(r"\s*(\d+)(?:\s*[xX,]\s*(\d+))?\s*", str(text))
+    if not match or not int(match[1]):
+        raise UsageError(f"--imgsz must be one number or HEIGHTxWIDTH, received '{text}'", hint="for example 384x640")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _calibration(config: ExportConfig):
+    from wutdet.dataset.load import load_dataset
+    from wutdet.quantize.calibrate import choose_frames
+
+    if config.format != "int8":
+        return None
+    dataset = load_dataset(config.calib, classes=config.classes)
+    return choose_frames(dataset, config.calib_split, config.calib_images, config.seed)
+
+
+def _gate_frames(config: ExportConfig) -> Dataset | None:
+    """The frames of the gate; ``None`` where none are to be had, which is logged."""
+    from wutdet.dataset.load import load_dataset
+
+    source = config.gate or config.calib
+    if source is None or config.format == "fp32":
+        return None
+    dataset = load_dataset(source, classes=config.classes)
+    if (np.asarray(dataset.split.codes) >= 0).any():
+        if config.gate is None and not dataset.split.is_(config.gate_split).any():
+            raise DataError(
+                f"the calibration data set has no split '{config.gate_split}' for the acceptance gate",
+                file=source,
+                hint="name held-out frames with --gate DATA (and --gate-split), or split it with 'wutdet data split'",
+            )
+        dataset = dataset.in_split(config.gate_split)
+    elif config.gate is None:
+        raise DataError(
+            "the calibration data set has no splits, so nothing is held out for the acceptance gate",
+            file=source,
+            hint="name held-out frames with --gate DATA, or split it with 'wutdet data split'",
+        )
+    if config.gate_images and len(dataset) > config.gate_images:
+        rows = np.linspace(0, len(dataset) - 1, config.gate_images).round().astype(int)
+        dataset = dataset.select(np.unique(rows))
+    if not len(dataset):
+        raise DataError("the gate data set has no frames", file=source)
+    return dataset
+
+
+def _float_graph(checkpoint, metadata: ArtefactMetadata, calibration, gate_frames: Dataset | None):
+    from wutdet.export.gate import check_parity
+    from wutdet.export.onnx_graph import trace
+
+    model = trace(checkpoint, metadata.imgsz_hw)
+    parity = check_parity(checkpoint, model, _picture(metadata.imgsz_hw, calibration, gate_frames))
+    log.info("parity: %s", parity)
+    return model, replace(metadata, parity=parity)
+
+
+def _picture(imgsz_hw: tuple[int, int], calibration, gate_frames: Dataset | None) -> np.ndarray:
+    """A real frame as network input where there is one, else seeded smooth noise."""
+    if calibration is not None:
+        return next(iter(calibration.network_inputs(imgsz_hw)))
+    rng = np.random.default_rng(0)
+    import cv2
+
+    coarse = rng.integers(0, 256, (imgsz_hw[0] // 16, imgsz_hw[1] // 16, 3), dtype=np.uint8)
+    picture = cv2.resize(coarse, imgsz_hw[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+
+
+def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration, config: ExportConfig):
+    from wutdet.quantize.ptq import Int8Settings, quantise_int8
+    from wutdet.quantize.ranges import activation_ranges
+
+    frames = len(calibration.dataset)
+    log.info("calibrating on %d frames of split '%s'", frames, calibration.split or "(none)")
+    ranges = activation_ranges(
+        model, calibration.network_inputs(metadata.imgsz_hw), config.calib_method, seed=config.seed
+    )
+    settings = Int8Settings(reduce_range=config.reduce_range)
+    quantised = quantise_int8(model, ranges, settings)
+    return quantised, replace(
+        metadata,
+        calibration={
+            "data": calibration.dataset.name or "unnamed",
+            "split": calibration.split or config.calib_split,
+            "images": frames,
+            "seed": config.seed,
+            "method": config.calib_method,
+            "digest": calibration.digest,
+        },
+        quantisation={
+            "activations": "uint8 per tensor",
+            "weights": "int8 per output channel" if not config.reduce_range else "7 bits of int8 per output channel",
+            "float": "last convolutions, decoding, attention products",
+            **({"reduce_range": 1} if config.reduce_range else {}),
+        },
+    )
+
+
+def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMetadata:
+    """The artefact's metadata with the gate's figures.
+
+    Raises:
+        ExportError: AP fell too far, and --force was not given.
+    """
+    from wutdet.export.gate import run_gate
+
+    with tempfile.TemporaryDirectory(prefix="wutdet-gate-") as folder:
+        files = [Path(folder) / "float.onnx", Path(folder) / "artefact.onnx"]
+        for file, (model, metadata) in zip(files, (before, after), strict=True):
+            file.write_bytes(_to_bytes(model, metadata))
+        result = run_gate(*files, frames, config.max_drop)
+    metadata = after[1]
+    facts = {
+        "data": frames.name or "unnamed",
+        "images": len(frames),
+        "AP_float": round(result.float_stats["AP"] or 0.0, 5),
+        "AP": round(result.stats["AP"] or 0.0, 5),
+        "drop": round(result.drop, 5),
+        "max_drop": config.max_drop,
+        "passed": int(result.passed),
+    }
+    if not result.passed:
+        message = (
+            f"acceptance gate: AP falls by {result.drop:.4f} ({facts['AP_float']:.4f} float, {facts['AP']:.4f} "
+            f"{metadata.weight_format}) on {len(frames)} frames; at most {config.max_drop} is allowed"
+        )
+        if not config.force:
+            raise ExportError(
+                message,
+                hint="calibrate on more or more varied training frames (--calib, --calib-images), try another "
+                "--calib-method, or keep it with --force; nothing was written",
+            )
+        log.warning("%s; kept because of --force", message)
+        facts["forced"] = 1
+    accuracy = {key: round(value, 5) for key, value in result.stats.items() if value is not None}
+    return replace(
+        metadata,
+        gate=facts,
+        accuracy={"data": facts["data"], "images": len(frames), **accuracy},
+        threshold=metadata.threshold if result.threshold is None else round(result.threshold, 4),
+    )
+
+
+def _to_bytes(model: onnx.ModelProto, metadata: ArtefactMetadata) -> bytes:
+    from wutdet.export.onnx_graph import set_metadata
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    set_metadata(copy, metadata.to_props())
+    return copy.SerializeToString()

@@ -1,0 +1,138 @@
+"""What the quantiser must know of a detector's graph: where decoding begins, and what may never share a scale."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from wutdet.errors import ExportError
+
+
+@dataclass(frozen=True)
+class HeadParts:
+    """The end of a detector's graph.
+
+    Attributes:
+        box_convs: names of the last convolutions of the box branches.
+        score_convs: names of the last convolutions of the score branches.
+        decode: names of the nodes behind them (reshape, concat, DFL, sigmoid, top-k, ...).
+    """
+
+    box_convs: frozenset[str]
+    score_convs: frozenset[str]
+    decode: frozenset[str]
+
+
+def head_parts(model: onnx.ModelProto) -> HeadParts:
+    """Finds the last convolutions and the decoding behind them.
+
+    Decoding is every node from which no convolution can be reached any more, where the convolution of a distribution
+    focal loss (1x1, fixed weights 0, 1, 2, ...) counts as decoding. A last convolution belongs to the scores if a
+    sigmoid follows it in the decoding, else to the boxes.
+
+    Raises:
+        ExportError: the graph has no such parts.
+    """
+    graph = model.graph
+    consumers = _consumers(graph)
+    weights = {i.name: i for i in graph.initializer}
+    leads_to_conv: dict[int, bool] = {}
+    sigmoid_follows: dict[int, bool] = {}
+    for index in range(len(graph.node) - 1, -1, -1):  # ONNX graphs are sorted: consumers come later
+        behind = [c for output in graph.node[index].output for c in consumers[output]]
+        leads_to_conv[index] = any(_is_conv(graph.node[c], weights) or leads_to_conv[c] for c in behind)
+        sigmoid_follows[index] = any(graph.node[c].op_type == "Sigmoid" or sigmoid_follows[c] for c in behind)
+    last = [i for i, node in enumerate(graph.node) if _is_conv(node, weights) and not leads_to_conv[i]]
+    scores = {graph.node[i].name for i in last if sigmoid_follows[i]}
+    boxes = {graph.node[i].name for i in last if not sigmoid_follows[i]}
+    decode = {node.name for i, node in enumerate(graph.node) if not leads_to_conv[i] and not _is_conv(node, weights)}
+    if not scores or not boxes:
+        raise ExportError(
+            f"cannot tell box from score branches in this graph: {len(boxes)} box, {len(scores)} score convolutions",
+            hint="only YOLO-style heads with separate branches are quantised",
+        )
+    return HeadParts(frozenset(boxes), frozenset(scores), frozenset(decode))
+
+
+def check_boxes_and_scores_apart(model: onnx.ModelProto) -> None:
+    """Makes sure that no quantised tensor holds boxes and scores, and that none lies behind the last convolutions.
+
+    A tensor counts as quantised if it enters a QuantizeLinear or leaves a DequantizeLinear and is no weight.
+
+    Raises:
+        ExportError: one does; names it.
+    """
+    parts = head_parts(model)
+    carries: dict[str, set[str]] = defaultdict(set)
+    for node in model.graph.node:
+        found = set().union(*(carries[name] for name in node.input)) if node.input else set()
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and found:
+            what = "boxes and scores" if len(found) == 2 else f"raw {next(iter(found))}"
+            raise ExportError(
+                f"quantised tensor '{node.input[0]}' carries {what}",
+                hint="this is a fault of the quantiser: decoding must stay in float",
+            )
+        if node.name in parts.box_convs:
+            found = {"boxes"}
+        elif node.name in parts.score_convs:
+            found = {"scores"}
+        for name in node.output:
+            carries[name] |= found
+
+
+def concat_groups(model: onnx.ModelProto, skip: frozenset[str]) -> list[set[str]]:
+    """Sets of tensors that must share one scale: the inputs and outputs of Concat, and what only moves values.
+
+    With one scale per set, onnxruntime runs those nodes as plain copies of bytes, without requantising.
+    """
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for node in model.graph.node:
+        if node.name in skip:
+            continue
+        if node.op_type == "Concat":
+            tied = [*node.input, *node.output]
+        elif node.op_type in MOVERS:
+            tied = [node.input[0], *node.output]
+        else:
+            continue
+        for name in tied[1:]:
+            parent[find(name)] = find(tied[0])
+    groups: dict[str, set[str]] = defaultdict(set)
+    for name in parent:
+        groups[find(name)].add(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+#: Operators that move values and do not change them.
+MOVERS = ("Slice", "Split", "Reshape", "Transpose", "MaxPool", "Resize")
+
+
+def _consumers(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    consumers: dict[str, list[int]] = defaultdict(list)
+    for index, node in enumerate(graph.node):
+        for name in node.input:
+            consumers[name].append(index)
+    return consumers
+
+
+def _is_conv(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
+    """A learned convolution: not the fixed expectation of a distribution focal loss."""
+    if node.op_type != "Conv":
+        return False
+    weight = weights.get(node.input[1])
+    if weight is None or weight.dims[0] != 1 or list(weight.dims[2:]) != [1, 1]:
+        return True
+    values = numpy_helper.to_array(weight).ravel()
+    return len(values) < 2 or not np.array_equal(values, np.arange(len(values)))

@@ -1,0 +1,148 @@
+"""Post-training quantisation to int8: QDQ, unsigned activations, signed weights with one scale per output channel.
+
+What stays float, and why:
+
+- everything behind the last convolutions, and those convolutions themselves: boxes are in pixels and scores in logits,
+  so a common scale would ruin one of them, and 256 levels of logit put many boxes on the same score;
+- the two matrix products and the softmax of attention blocks (``attention_nodes``).
+
+Speed on CPUs without VNNI (before Cascade Lake, Zen 4) and what ``reduce_range`` is for: their 8-bit multiply-add
+instruction (vpmaddubsw) adds pairs of products in 16 bits with saturation, so large activations times large weights are
+clipped. With ``reduce_range`` the weights take 7 bits (-64..64), which cannot overflow, at some loss of accuracy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from wutdet.errors import ExportError
+from wutdet.quantize.graph import MOVERS, check_boxes_and_scores_apart, concat_groups, head_parts
+
+#: Operators that are quantised outside of decoding.
+QUANTISED_OPS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", *MOVERS)
+
+
+@dataclass(frozen=True)
+class Int8Settings:
+    """How to quantise; the defaults are what measured best (docs/log.md)."""
+
+    op_types: tuple[str, ...] = QUANTISED_OPS
+    reduce_range: bool = False
+    tie_concat: bool = True
+    float_last_convs: bool = True
+    float_attention: bool = True
+
+
+def quantise_int8(
+    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], settings: Int8Settings | None = None
+) -> onnx.ModelProto:
+    """The int8 graph of a float graph.
+
+    Args:
+        model: float detector graph of fixed shape with constants folded.
+        ranges: lowest and highest value of every activation; see wutdet.quantize.ranges.activation_ranges.
+        settings: what to quantise.
+
+    Raises:
+        ExportError: boxes and scores would meet in a quantised tensor, or an activation has no range.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    settings = settings or Int8Settings()
+    parts = head_parts(model)
+    keep_float = set(parts.decode)
+    if settings.float_last_convs:
+        keep_float |= parts.box_convs | parts.score_convs
+    if settings.float_attention:
+        keep_float |= attention_nodes(model)
+    ranges = dict(ranges)
+    if settings.tie_concat:
+        for group in concat_groups(model, frozenset(keep_float)):
+            known = [ranges[name] for name in group if name in ranges]
+            if known:
+                common = (min(low for low, _ in known), max(high for _, high in known))
+                ranges |= dict.fromkeys(group, common)
+    overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
+    quantised = [n for n in model.graph.node if n.op_type in settings.op_types and n.name not in keep_float]
+    weights = {tensor.name for tensor in model.graph.initializer}
+    bare = {
+        name for n in quantised for name in (*n.input, *n.output) if name and name not in weights and name not in ranges
+    }
+    if bare:  # onnxruntime would take the range of a black picture for them and say nothing
+        raise ExportError(f"{len(bare)} activations have no measured range, first '{min(bare)}'")
+    with tempfile.TemporaryDirectory(prefix="wutdet-quantise-") as folder, _quiet():
+        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, source)
+        quantize_static(
+            source,
+            target,
+            _BlackPicture(model.graph.input[0]),  # the ranges below take the place of what it would find
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(settings.op_types),
+            nodes_to_quantize=[n.name for n in quantised],
+            per_channel=True,
+            reduce_range=settings.reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={"TensorQuantOverrides": overrides},
+        )
+        out = onnx.load(target)
+    check_boxes_and_scores_apart(out)
+    return out
+
+
+class _BlackPicture:
+    """The one frame that onnxruntime's quantiser insists on."""
+
+    def __init__(self, graph_input: onnx.ValueInfoProto):
+        shape = [d.dim_value for d in graph_input.type.tensor_type.shape.dim]
+        self._feed: dict | None = {graph_input.name: np.zeros(shape, dtype=np.float32)}
+
+    def get_next(self):
+        feed, self._feed = self._feed, None
+        return feed
+
+
+@contextlib.contextmanager
+def _quiet():
+    """onnxruntime's quantiser logs hints through the root logger; they do not apply here (pre-processing is done)."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
+
+
+def attention_nodes(model: onnx.ModelProto) -> set[str]:
+    """Names of the nodes between the convolutions of an attention block: products, softmax, scaling and reshapes."""
+    graph = model.graph
+    producer = {name: node for node in graph.node for name in node.output}
+    consumers: dict[str, list] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    found: dict[str, onnx.NodeProto] = {n.name: n for n in graph.node if n.op_type in ("MatMul", "Softmax")}
+    stack = list(found.values())
+    passable = ("Reshape", "Transpose", "Split", "Mul", "Slice")
+    while stack:
+        node = stack.pop()
+        near = [producer[i] for i in node.input if i in producer]
+        near += [c for o in node.output for c in consumers.get(o, [])]
+        for other in near:
+            if other.op_type in passable and other.name not in found and not _is_silu(other, producer):
+                found[other.name] = other
+                stack.append(other)
+    return set(found)
+
+
+def _is_silu(node: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> bool:
+    return node.op_type == "Mul" and any(i in producer and producer[i].op_type == "Sigmoid" for i in node.input)

@@ -1,0 +1,116 @@
+"""The run folder: its number, and the records that make a run repeatable and its course visible."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from wutdet.errors import DataError, UsageError
+from wutdet.files import write_text
+
+_PACKAGES = ("wutdet", "torch", "torchvision", "ultralytics", "albumentations", "numpy", "opencv-python-headless")
+
+
+def new_run_folder(wanted: Path) -> Path:
+    """Creates ``wanted``, or ``wanted2``, ``wanted3`` ... where it is there already and not empty."""
+    number, folder = 1, Path(wanted)
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if folder.is_dir() and not any(folder.iterdir()):
+                return folder
+        except OSError as error:
+            raise UsageError(
+                f"cannot make the run folder {folder} ({error.strerror})", hint="choose another --out"
+            ) from error
+        number += 1
+        folder = wanted.with_name(f"{wanted.name}{number}")
+
+
+def environment(seed: int, command: list[str] | None = None) -> dict:
+    """Versions, processor, git commit, seed and command of this run."""
+    import torch
+
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "schema": "wutdet.environment/1",
+        "command": command if command is not None else sys.argv,
+        "python": platform.python_version(),
+        "versions": versions,
+        "system": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "git_commit": _git_commit(),
+        "seed": seed,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # not Linux: the platform module knows something less precise
+    return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, with ``+`` where files were changed; None elsewhere."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        dirty = subprocess.run(["git", "-C", folder, "status", "--porcelain", "-uno"], capture_output=True, text=True,
+                               timeout=10)  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if commit.returncode:
+        return None
+    return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+class MetricsLog:
+    """``metrics.jsonl``: one JSON object per epoch, written when the epoch ends."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def append(self, row: dict) -> None:
+        with open(self.file, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row, allow_nan=False) + "\n")
+
+    def rows(self) -> list[dict]:
+        """All epochs so far. A last line that a kill has cut short is left out.
+
+        Raises:
+            DataError: another line is not JSON.
+        """
+        if not self.file.exists():
+            return []
+        rows, lines = [], self.file.read_text("utf-8").splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                if number < len(lines):
+                    raise DataError(f"not valid JSON: {error.msg}", file=self.file, line=number) from error
+        return rows
+
+    def keep_until(self, epoch: int) -> None:
+        """Drops the rows after ``epoch`` (1-based): those that no checkpoint was written for."""
+        rows = [row for row in self.rows() if row["epoch"] <= epoch]
+        write_text(self.file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
