@@ -202,7 +202,7 @@ class TrainConfig:
     batch: int = 16
     """Pictures per step."""
     lr0: float | None = None
-    """First learning rate; none takes 0.01 from scratch and 0.002 from weights."""
+    """First learning rate; none takes 0.002 from scratch and 0.0002 from weights (SGD: 0.01 and 0.002)."""
     optimizer: str = "auto"
     """'auto' takes AdamW below 10,000 steps and SGD above; or SGD, AdamW, ... as ultralytics names them."""
     device: str = "auto"
@@ -311,7 +311,7 @@ class ExportConfig:
     reduce_range: bool = False
     """7-bit weights, for CPUs without VNNI (before Intel Cascade Lake or AMD Zen 4), where 8 bits can overflow."""
     gate: str | None = None
-    """Data set for the acceptance gate; by default the CALIB data set."""
+    """Held-out data set for the acceptance gate; by default the CALIB data set. With fp32 it gives the threshold."""
     gate_split: str = "val"
     """Split of the gate."""
     gate_images: int = 0

@@ -129,7 +129,9 @@ def test_ignore_regions_are_no_objects(tmp_path):
 
 
 def test_scan_tells_what_is_wrong_with_a_file(tmp_path):
-    dataset = labelled(tmp_path, [(name, None, None, []) for name in ("ok.jpg", "cut.jpg", "text.jpg", "gone.jpg", "empty.png")])
+    dataset = labelled(
+        tmp_path, [(name, None, None, []) for name in ("ok.jpg", "cut.jpg", "text.jpg", "gone.jpg", "empty.png")]
+    )
     data = (tmp_path / "cut.jpg").read_bytes()
     (tmp_path / "cut.jpg").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.jpg").write_text("no picture")

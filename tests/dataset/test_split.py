@@ -43,7 +43,9 @@ EXPECTED_BLOCKS_SEED_0 = (
 
 def test_the_published_rule_never_changes():
     """Splits that others made with the same seed must stay valid: these values are part of the format."""
-    letters = "".join({"train": ".", "val": "v", "test": "t"}[split_of_block(number, SHARES, 0)] for number in range(101))
+    letters = "".join(
+        {"train": ".", "val": "v", "test": "t"}[split_of_block(number, SHARES, 0)] for number in range(101)
+    )
     assert letters == EXPECTED_BLOCKS_SEED_0
 
 
@@ -117,12 +119,12 @@ def write_voc(folder, numbers, scene_of):
 
 @pytest.fixture(scope="module")
 def growing(tmp_path_factory):
-    """Part A (every 5th frame) and the full set of 16 blocks of 20 frames. A scene lasts 20 frames and ends 2 frames into
-    the next block, so that border frames have twins that Part A (frames 0, 5, 10, ...) cannot show."""
+    """Part A (every 5th frame) and the full set, 16 blocks of 20 frames. A scene lasts 5 frames, around each frame of
+    Part A, so the frames at the borders of blocks have twins across them that Part A cannot show."""
     root = tmp_path_factory.mktemp("growing")
 
     def scene_of(number):
-        return (number + 17) // 20
+        return (number + 2) // 5
 
     return (
         write_voc(root / "part a", range(0, 320, 5), scene_of),
@@ -149,11 +151,12 @@ def test_part_a_then_full_set_with_links(growing, tmp_path, with_base):
     for path, name in split_of.items():
         assert name == by_block[int(path[-11:-4]) // 20], "a full-set frame is in another split than Part A's block"
     # The border twins are left out, and nothing else.
-    assert 0 < len(f.left_out) < 60
+    assert not a.left_out and 0 < len(f.left_out) < 45
     assert len(f.left_out) + len(split_of) == 320
     order = list(f.splits)
     for path in f.left_out:
         block, place = divmod(int(path[-11:-4]), 20)
+        assert place < 3 or place >= 18
         neighbour = block - 1 if place < 3 else block + 1
         assert order.index(by_block[block]) < order.index(by_block[neighbour]), "only the earlier split loses frames"
     if with_base:
@@ -287,7 +290,9 @@ def test_base_keeps_old_sequences_and_deals_out_new_ones(tmp_path):
 
 
 def test_too_few_sequences_say_how_many_and_what_to_do(tmp_path):
-    with pytest.raises(DataError, match=r"2 sequences \(blocks of 1000 frame numbers\) in 100 frames.*3 splits") as error:
+    with pytest.raises(
+        DataError, match=r"2 sequences \(blocks of 1000 frame numbers\) in 100 frames.*3 splits"
+    ) as error:
         split_dataset(numbered(tmp_path, range(0, 2000, 20)), SplitConfig("x"))
     assert "--block 100" in error.value.hint
     with pytest.raises(DataError, match="2 sequences in"):
@@ -331,7 +336,7 @@ def test_apply_split(growing, tmp_path):
     assert dataset.sequence[25] == "block-000001"
     assert len(apply_split(load_dataset(growing[0]), tmp_path / "full.json")) == 64
     run(config_for(growing[0], tmp_path / "a.json"))
-    with pytest.raises(DataError, match="256 of 320 frames .* are not in the split file") as error:
+    with pytest.raises(DataError, match=r"256 of 320 frames .* are not in the split file") as error:
         apply_split(load_dataset(growing[1]), tmp_path / "a.json")
     assert "--base" in error.value.hint
 

@@ -135,7 +135,7 @@ GOOD = annotation("good")
     ("kind", "text", "message", "line"),
     [
         ("unreadable-annotation", "", "the file is empty", 0),
-        ("unreadable-annotation", GOOD[:150], "not valid XML", 6),
+        ("unreadable-annotation", GOOD[:150], "not valid XML", 7),
         ("unreadable-annotation", "<svg/>", "root element is <svg>", 1),
         ("unreadable-annotation", "\x01\x02", "not valid XML", 1),
         ("unreadable-annotation", '<!DOCTYPE a [<!ENTITY b "c">]><annotation/>', "entities", 0),

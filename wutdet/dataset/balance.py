@@ -20,9 +20,9 @@ def split_of_block(number: int, shares: Mapping[str, float], seed: int) -> str:
     """Split of a block of frame numbers, from its number and the seed alone.
 
     Blocks are taken in cycles of consecutive numbers, as long as the smallest share needs to get one block per cycle. A
-    cycle gives each split its share (what rounding leaves over goes to the next cycle), in an order that the seed and
-    the cycle's number decide. So the split never changes when frames or blocks are added, and any cycle's worth of
-    blocks has every split in it.
+    cycle gives each split its share (what rounding leaves over goes to a later cycle), in an order that the seed and
+    the cycle's number decide. So the split never changes when frames or blocks are added, and every cycle has every
+    split in it.
     """
     length = cycle_length(shares)
     cycle, place = divmod(number, length)
@@ -30,8 +30,9 @@ def split_of_block(number: int, shares: Mapping[str, float], seed: int) -> str:
 
 
 def cycle_length(shares: Mapping[str, float]) -> int:
-    """Blocks per cycle of split_of_block."""
-    return int(np.ceil(1 / min(shares.values()) - 1e-9))
+    """Blocks per cycle of split_of_block: one block for the smallest share, and enough for the largest to spare what
+    the others take by rounding up."""
+    return int(np.ceil(max(1 / min(shares.values()), len(shares) / max(shares.values())) - 1e-9))
 
 
 def _cycle(cycle: int, shares: tuple[tuple[str, float], ...], length: int, seed: int) -> list[str]:
@@ -46,9 +47,7 @@ def _cycle(cycle: int, shares: tuple[tuple[str, float], ...], length: int, seed:
         quotas[k] = np.floor(step * (cycle + 1) + phase) - np.floor(step * cycle + phase)
     quotas[largest] = 0
     quotas[largest] = length - quotas.sum()
-    while quotas[largest] < 1:  # many nearly equal shares may all take an extra block at once
-        quotas[np.argmax(quotas)] -= 1
-        quotas[largest] += 1
+    assert (quotas > 0).all()
     order = [name for name, quota in zip(names, quotas, strict=True) for _ in range(quota)]
     keys = [hashlib.blake2b(f"{seed}/{cycle}/{place}".encode(), digest_size=8).digest() for place in range(length)]
     return [name for _, name in sorted(zip(keys, order, strict=True))]

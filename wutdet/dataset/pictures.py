@@ -144,7 +144,7 @@ def _read_cache(root: str | Path) -> dict[str, np.ndarray]:
         if not file.is_file():
             continue
         try:
-            with np.load(file, allow_pickle=False) as content:
+            with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as content:
                 records = content["records"]
                 names = content["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")
             if records.dtype != PICTURE or len(names) != len(records):

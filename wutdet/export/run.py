@@ -116,7 +116,7 @@ def run(config: ExportConfig) -> ExportResult:
     float_model, float_metadata = model, replace(metadata, weight_format="fp32")
     if config.format == "int8":
         model, metadata = _int8_graph(model, metadata, calibration, config)
-    if gate_frames is not None and config.format != "fp32":
+    if gate_frames is not None:
         metadata = _gated((float_model, float_metadata), (model, metadata), gate_frames, config)
     data = _to_bytes(model, metadata)
     write_bytes(out, data)
@@ -150,7 +150,7 @@ def _gate_frames(config: ExportConfig) -> Dataset | None:
     from wutdet.dataset.load import load_dataset
 
     source = config.gate or config.calib
-    if source is None or config.format == "fp32":
+    if source is None:
         return None
     dataset = load_dataset(source, classes=config.classes)
     if (np.asarray(dataset.split.codes) >= 0).any():
@@ -236,9 +236,10 @@ def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMeta
     from wutdet.export.gate import run_gate
 
     with tempfile.TemporaryDirectory(prefix="wutdet-gate-") as folder:
-        files = [Path(folder) / "float.onnx", Path(folder) / "artefact.onnx"]
-        for file, (model, metadata) in zip(files, (before, after), strict=True):
-            file.write_bytes(_to_bytes(model, metadata))
+        files = []
+        for model, metadata in (before, after):
+            files.append(Path(folder) / f"{metadata.weight_format}.onnx")
+            files[-1].write_bytes(_to_bytes(model, metadata))
         result = run_gate(*files, frames, config.max_drop)
     metadata = after[1]
     facts = {

@@ -28,7 +28,7 @@ HIT, MISS, FALSE_ALARM, IGNORED = "hit", "miss", "false alarm", "ignored"
 _COLOUR = {HIT: (140, 201, 0), MISS: (0, 128, 255), FALSE_ALARM: (208, 63, 255), IGNORED: (200, 200, 200)}
 _TRUTH = (255, 255, 255)
 
-#: Ships with a longer side below this (pixels of the frame) are worth an enlarged detail.
+#: Ships with sqrt(box area) below this (pixels of the frame; COCO's "small") are worth an enlarged detail.
 SMALL_PX = 32
 _INSET_PX = 240
 
@@ -168,8 +168,7 @@ def choose_frames(dataset: Dataset, count: int) -> list[int]:
     Where there are no sequences, frames are taken at even distances. The rule looks at the annotation only, never at
     the detections, so it cannot flatter a detector.
     """
-    sides = dataset.xyxy[:, 2:] - dataset.xyxy[:, :2]
-    small = (sides.max(axis=1) < SMALL_PX) & ~dataset.ignore
+    small = (box_area(dataset.xyxy) < SMALL_PX**2) & ~dataset.ignore
     rank = np.bincount(dataset.box_image[small], minlength=len(dataset)) + 0.01 * dataset.boxes_per_image()
     groups: dict[int, list[int]] = {}
     for row, code in enumerate(dataset.sequence.codes.tolist()):
@@ -273,7 +272,7 @@ def _pick_details(boxes: Sequence[_Box], count: int) -> list[_Box]:
     """The smallest ships, hits and misses by turns; a third at most goes to false alarms (highest scores first)."""
 
     def side(box: _Box) -> float:
-        return float((box[1][2:] - box[1][:2]).max())
+        return float(np.sqrt(box_area(box[1])))
 
     hits, misses = (
         sorted((b for b in boxes if b[0] == status and side(b) < SMALL_PX), key=side) for status in (HIT, MISS)

@@ -124,6 +124,7 @@ class _Shore:
         harbour.build_town(stage, dice, left, right, distance * 1.08)
 
     def _hill(self, dice: Dice, stage: Stage, left: float, right: float, distance: float, tall: float, colour, beach=False) -> None:
+        tall = min(tall, distance * (0.09 if not beach else 0.05))
         count = 220
         angle = np.linspace(left, right, count)
         wobble = distance * (1 + 0.12 * (profile(dice, count, (2, 5, 11)) - 0.5))
@@ -134,8 +135,8 @@ class _Shore:
             strip = (dice.colour(dice.pick([(150, 185, 205), (110, 120, 125), (90, 100, 105), (150, 155, 160)])), dice.uniform(0.8, 3))
         self.ridges.append(Ridge(
             xy=np.column_stack([np.sin(angle) * wobble, np.cos(angle) * wobble]), foot_z=0.0,
-            top_z=(0.25 + 0.75 * outline) * tall * end + (1.0 if beach else 0.0), colour=dice.colour(colour, 14), rough=0.14 if not beach else 0.28,
-            clump_m=max(4.0, tall / 6), beach=strip, hides=beach, mirror=0.0 if not beach else 0.45 * max(0.0, 0.9 - stage.weather.sea),
+            top_z=(0.25 + 0.75 * outline) * tall * end + (1.0 if beach else 0.0), colour=dice.colour(colour, 14), rough=0.1 if not beach else 0.2,
+            clump_m=30.0 if not beach else 9.0, beach=strip, hides=beach, mirror=0.0 if not beach else 0.45 * max(0.0, 0.9 - stage.weather.sea),
         ))  # fmt: skip
 
 
@@ -169,7 +170,7 @@ def _add_ships(stage: Stage, dice: Dice, spec: SequenceSpec, free_m: float) -> N
             kind = KINDS[name]
             length = dice.log_uniform(*kind.length_m)
             distance = stage.focal_px * length / _target_px(dice, spec.scene, width)
-            low, high = max(closest, length * 0.9), min(farthest, fog_limit * dice.uniform(0.3, 1.1))
+            low, high = max(closest, length * stage.focal_px / (820 * width / 1920)), min(farthest, fog_limit * dice.uniform(0.3, 1.1))
             if low >= high:
                 continue
             if not low <= distance <= high:

@@ -91,7 +91,8 @@ def _quay(stage: Stage, dice: Dice, origin, free_m: float) -> None:
     large = ["container", "bulk", "tanker", "cargo", "car_carrier"] if cargo else ["ferry", "cruise", "patrol", "cargo", "fishing", "tug"]
     while row < end:
         name = dice.pick([*large, "fishing", "tug", "patrol", "motor", "barge"], [2.0] * len(large) + [1.2, 1.5, 1, 1, 0.8])
-        length = min(dice.log_uniform(*KINDS[name].length_m), max(14.0, (end - start) * 0.9))
+        length = min(dice.log_uniform(*KINDS[name].length_m), max(14.0, (end - start) * 0.9), 850 * stage.size_wh[0] / 1920 * distance / stage.focal_px)
+        length = max(length, KINDS[name].length_m[0])
         if row + length > end + 30:
             break
         if dice.chance(0.68):

@@ -81,8 +81,9 @@ def draw_ridge(canvas: Canvas, ridge: Ridge) -> None:
     grain = cv2.warpAffine(noise.leaves(), matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                            borderMode=cv2.BORDER_WRAP)  # fmt: skip
     own = np.float32(ridge.colour) * strength * clear
-    shade = 1 + np.clip(grain * ridge.rough, -0.75, 1.2)
-    picture = np.clip(cv2.merge([shade * own[0], shade * own[1], shade * own[2]]) + air * (1 - clear), 0, 255).astype(np.uint8)
+    shade = 1 + np.clip((np.arange(256, dtype=np.float32) - 128) / 40 * ridge.rough, -0.6, 0.9)
+    table = np.clip(shade[:, None] * own + air * (1 - clear), 0, 255).astype(np.uint8).reshape(1, 256, 3)
+    picture = cv2.LUT(cv2.merge([grain, grain, grain]), table)
 
     def mask(polygon: np.ndarray) -> np.ndarray:
         area = np.zeros((size[1], size[0]), np.uint8)
@@ -100,8 +101,12 @@ def draw_ridge(canvas: Canvas, ridge: Ridge) -> None:
     region = canvas.frame[upper:lower, left:right]
     if ridge.mirror > 0:
         _darken_water(canvas, foot, top, ridge.mirror, own + air * (1 - clear))
-    keep = (255 - cover.astype(np.uint16))[..., None]
-    region[...] = (region * keep + picture * cover.astype(np.uint16)[..., None] + 127) // 255
+    inner = cover == 255
+    edge = (cover > 0) & ~inner
+    share = cover[edge][:, None].astype(np.uint16)
+    mixed = (region[edge] * (255 - share) + picture[edge] * share + 127) // 255
+    cv2.copyTo(picture, inner.astype(np.uint8), region)
+    region[edge] = mixed
     if ridge.hides:
         canvas.owner[upper:lower, left:right][cover >= 128] = 0
 
@@ -115,8 +120,8 @@ def _darken_water(canvas: Canvas, foot: np.ndarray, top: np.ndarray, strength: f
         return
     area = np.zeros((lower - upper, width), np.uint8)
     points = np.round((np.clip(outline, -30000, 30000) - (0, upper)) * 16).astype(np.int32)
-    cv2.fillPoly(area, [points], 255, cv2.LINE_8, 4)
+    cv2.fillPoly(area, [points], round(256 * strength), cv2.LINE_8, 4)
     tall = max(1, (lower - upper) // 3) | 1
-    share = (cv2.blur(area, (1, min(tall, 61))).astype(np.float32) * (strength / 255))[..., None]
+    area = cv2.blur(area, (1, min(tall, 61))).astype(np.uint16)[..., None]
     region = canvas.frame[upper:lower]
-    region[...] = (region + (colour.astype(np.float32) - region) * share).astype(np.uint8)
+    region[...] = (region * (256 - area) + np.clip(colour, 0, 255).astype(np.uint16) * area) >> 8

@@ -71,8 +71,9 @@ def clouds() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def leaves() -> np.ndarray:
-    """float32 [1024, 1024], mean 0, deviation 1: clumps for trees, rock and grass."""
-    return fractal("leaves", [((16, 16), 0.4), ((32, 32), 0.6), ((64, 64), 0.9), ((128, 128), 0.9), ((256, 256), 0.6)])
+    """uint8 [1024, 1024], 128 + 40 * height: clumps for trees, rock, rust and foam."""
+    clumps = fractal("leaves", [((16, 16), 0.4), ((32, 32), 0.6), ((64, 64), 0.9), ((128, 128), 0.9), ((256, 256), 0.6)])
+    return np.clip(clumps * 40 + 128, 0, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=4)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from wutdet.scenes import noise
 from wutdet.scenes.camera import NEAR_M, Camera
 from wutdet.scenes.solids import Solid
 from wutdet.scenes.weather import Weather
@@ -50,8 +51,9 @@ class Canvas:
         alpha = patch[..., 3]
         keep = 255 - alpha.astype(np.uint16)
         before = region.copy() if owner else None
-        behind = (region * keep[..., None] + 127) // 255
-        region[...] = np.minimum(behind + patch[..., :3], 255)
+        # x * 257 >> 16 is x / 255 to within one level, in whole numbers: the same on every machine.
+        behind = ((region * keep[..., None] + 128).astype(np.uint32) * 257 >> 16).astype(np.uint8)
+        cv2.add(behind, np.ascontiguousarray(patch[..., :3]), region)
         mine = alpha >= OWNED_ALPHA
         self.owner[top : top + height, left : left + width][mine] = owner
         if before is None:
@@ -59,8 +61,9 @@ class Canvas:
         count = int(np.count_nonzero(mine))
         if not count:
             return 0, 0.0
-        difference = cv2.absdiff(region, before).max(axis=2)
-        return count, float(difference[mine].mean())
+        blue, green, red = cv2.split(cv2.absdiff(region, before))
+        strongest = cv2.max(cv2.max(blue, green), red)
+        return count, float(cv2.mean(strongest, mine.view(np.uint8))[0])
 
     def shade(self, solid: Solid, heading: float) -> np.ndarray:
         """float32 [F, 3] face colours under this weather's light, for a model turned to ``heading``."""
@@ -108,6 +111,8 @@ class Canvas:
         eye = (np.array(camera.position) - position) @ turn
         self._faces(canvas, solid, (pixels - (left, top)) * sub, eye, per_m, sub, heading, distance)
         patch = cv2.resize(canvas, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        if extent > 30:
+            self._weathered(patch, per_m, distance, int(abs(position[0]) * 7 + abs(position[1]) * 3) if owner == 0 else owner * 97)
         if mirror > 0:
             self._mirror(left, top, patch, mirror)
         owned, contrast = self.blend(left, top, patch, owner)
@@ -117,9 +122,9 @@ class Canvas:
         return Drawn(owned, min(1.0, float(inside)), contrast, (left, top, right, bottom))
 
     def _faces(self, canvas, solid: Solid, points, eye, per_m: float, sub: int, heading: float, distance: float) -> None:
-        towards = ((eye - solid.centre) * solid.normal).sum(axis=1) > 0
-        seen = (towards | solid.two_sided) & (solid.detail_m * per_m > 0.3)
-        # Rods are never too thin: a mast is what remains of a far sailing boat.
+        towards = np.einsum('ij,ij->i', eye - solid.centre, solid.normal) > 0
+        rods = ~solid.normal.any(axis=1)
+        seen = (towards | solid.two_sided) & (solid.detail_m * per_m > np.where(rods, 0.1, 0.3))
         clear = float(self.weather.transmission(distance))
         colour = self.shade(solid, heading) * clear + np.float32(self.weather.air) * (1 - clear)
         fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
@@ -137,10 +142,25 @@ class Canvas:
             b, g, r = colour[index].tolist()
             if len(face) == 2:
                 a, c = fixed[face].tolist()
-                thick = max(1, round(float(solid.detail_m[index]) * per_m * sub))
+                # A mast is what shows of a far sailing boat: it never covers less than a quarter of a pixel.
+                thick = max(sub // 4, 1, round(float(solid.detail_m[index]) * per_m * sub))
                 cv2.line(canvas, a, c, (b, g, r, 255), thick, cv2.LINE_8, _SHIFT)
             else:
                 cv2.fillConvexPoly(canvas, fixed[face], (b, g, r, 255), cv2.LINE_8, _SHIFT)
+
+    def _weathered(self, patch: np.ndarray, per_m: float, distance: float, place: int) -> None:
+        """Uneven paint, rust and dirt: a few per cent of brightness, in clumps of a metre or so."""
+        height, width = patch.shape[:2]
+        texel = 0.12 * max(1.0, per_m)
+        matrix = np.array([[1 / texel, 0, place % 512], [0, 0.5 / texel, place % 317]]) * 1.0
+        grain = cv2.warpAffine(noise.leaves(), matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                               borderMode=cv2.BORDER_WRAP)  # fmt: skip
+        depth = 0.055 * float(self.weather.transmission(distance))
+        table = np.clip(200 * (1 + (np.arange(256) - 128) / 40 * depth), 0, 255).astype(np.uint8)
+        factor = cv2.LUT(grain, table)
+        colour = cv2.multiply(np.ascontiguousarray(patch[..., :3]), cv2.merge([factor, factor, factor]), scale=1 / 200)
+        # Premultiplied colours never exceed their coverage.
+        patch[..., :3] = cv2.min(colour, cv2.merge([patch[..., 3]] * 3))
 
     def _mirror(self, left: int, top: int, patch: np.ndarray, strength: float) -> None:
         height, width = patch.shape[:2]

@@ -140,7 +140,7 @@ def paint_water(frame: np.ndarray, camera: Camera, weather: Weather, dice: Dice)
     colour *= 1 + 0.035 * gusts[..., None]
     clear = weather.transmission(distance).astype(np.float32)
     span = float(np.abs(low * 0.9 - np.float32(weather.water)).mean())
-    strength = (0.09 + 0.2 * weather.sea) * span * clear * np.clip(0.35 + 25 * down, 0.35, 1.3)
+    strength = (0.04 + 0.2 * weather.sea) * span * clear * np.clip(0.35 + 25 * down, 0.35, 1.3)
     glint = None
     if weather.sun_glare > 0:
         sun_azimuth = np.arctan2(weather.sun[0], weather.sun[1])

@@ -48,8 +48,13 @@ class SolidBuilder:
     """Collects faces. ``next_group()`` starts a part that is sorted by distance on its own."""
 
     def __init__(self):
-        self._vertices: list = []
-        self._rows: list[tuple] = []
+        self._vertices: list[tuple] = []
+        self._faces: list[range] = []
+        self._colour: list[Colour] = []
+        self._outward: list[Sequence[float]] = []
+        self._two_sided: list[bool] = []
+        self._detail: list[float] = []
+        self._groups: list[int] = []
         self._lights: list[tuple] = []
         self._group = 0
         self.base_top_z = 0.0
@@ -57,46 +62,37 @@ class SolidBuilder:
     def next_group(self) -> None:
         self._group += 1
 
+    def _add(self, points, colour: Colour, outward, two_sided: bool, detail_m: float) -> None:
+        first = len(self._vertices)
+        self._vertices.extend(tuple(p) for p in points)
+        self._faces.append(range(first, len(self._vertices)))
+        self._colour.append(colour)
+        self._outward.append(outward)
+        self._two_sided.append(two_sided)
+        self._detail.append(detail_m)
+        self._groups.append(self._group)
+
     def face(self, points, colour: Colour, outward: Sequence[float] | None = None, detail_m: float = 99.0) -> None:
         """A flat convex polygon [n, 3]. ``outward`` tells its outer side; without it both sides are seen."""
-        points = np.asarray(points, np.float64)
-        first = len(self._vertices)
-        self._vertices.extend(points)
-        # Newell's normal: right for any flat polygon, also where the first corners lie on a line.
-        following = np.roll(points, -1, axis=0)
-        normal = np.cross(points, following).sum(axis=0)
-        normal /= np.linalg.norm(normal) + 1e-12
-        if outward is not None and normal @ np.asarray(outward) < 0:
-            normal = -normal
-        self._rows.append((np.arange(first, first + len(points)), colour, normal, points.mean(axis=0),
-                           outward is None, detail_m, self._group))  # fmt: skip
+        self._add(points, colour, outward or (0, 0, 1), outward is None, detail_m)
 
     def rod(self, start, end, width_m: float, colour: Colour) -> None:
         """A thin straight bar."""
-        first = len(self._vertices)
-        points = np.array([start, end], np.float64)
-        self._vertices.extend(points)
-        self._rows.append((np.arange(first, first + 2), colour, np.zeros(3), points.mean(axis=0), True, width_m,
-                           self._group))  # fmt: skip
+        self._add((start, end), colour, (0, 0, 0), True, width_m)
 
     def light(self, position, bgr=(0.75, 0.9, 1.0), size_m: float = 0.5) -> None:
         self._lights.append((*position, *bgr, size_m))
 
-    def prism(self, bottom_xy, top_xy, z0, z1, colour: Colour, top: Colour | None = None, detail_m: float = 99.0):
-        """Side walls between two outlines [n, 2] at heights z0 and z1 (numbers or [n]), and a lid."""
-        bottom_xy, top_xy = np.asarray(bottom_xy, np.float64), np.asarray(top_xy, np.float64)
+    def prism(self, bottom_xy, top_xy, z0: float, z1: float, colour: Colour, top: Colour, detail_m: float = 99.0) -> None:
+        """Side walls between two outlines of n corners at heights z0 and z1, and a lid."""
         n = len(bottom_xy)
-        low = np.column_stack([bottom_xy, np.broadcast_to(z0, n)])
-        high = np.column_stack([top_xy, np.broadcast_to(z1, n)])
-        middle = np.array([*(bottom_xy.mean(axis=0)), 0.0])
+        mid_x, mid_y = sum(p[0] for p in bottom_xy) / n, sum(p[1] for p in bottom_xy) / n
         for i in range(n):
-            j = (i + 1) % n
-            edge = np.array([low[i], low[j], high[j], high[i]])
-            outward = edge.mean(axis=0) - middle
-            outward[2] = 0
-            self.face(edge, colour, outward, detail_m)
-        if top is not None:
-            self.face(high, top, (0, 0, 1), detail_m)
+            (ax, ay), (bx, by) = bottom_xy[i], bottom_xy[(i + 1) % n]
+            (cx, cy), (dx, dy) = top_xy[(i + 1) % n], top_xy[i]
+            outward = ((ax + bx) / 2 - mid_x, (ay + by) / 2 - mid_y, 0.0)
+            self._add(((ax, ay, z0), (bx, by, z0), (cx, cy, z1), (dx, dy, z1)), colour, outward, False, detail_m)
+        self._add([(x, y, z1) for x, y in top_xy], top, (0, 0, 1), False, detail_m)
 
     def box(self, x0, x1, y0, y1, z0, z1, colour: Colour, top: Colour | None = None, *, front: float = 0.0,
             back: float = 0.0, detail_m: float | None = None):  # fmt: skip
@@ -126,16 +122,28 @@ class SolidBuilder:
         self.face([(xx, y0, z0), (xx, y1, z0), (xx, y1, z1), (xx, y0, z1)], colour, (facing, 0, 0), z1 - z0)
 
     def build(self) -> Solid:
-        rows = self._rows
+        vertices = np.array(self._vertices, np.float64).reshape(-1, 3)
+        count = len(self._faces)
+        normal, centre = np.zeros((count, 3)), np.zeros((count, 3))
+        sizes = np.array([len(face) for face in self._faces])
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            corners = vertices[np.array([self._faces[i][0] for i in rows])[:, None] + np.arange(size)]
+            centre[rows] = corners.mean(axis=1)
+            # Newell's normal: right for any flat polygon, also where its first corners lie on one line.
+            normal[rows] = np.cross(corners, np.roll(corners, -1, axis=1)).sum(axis=1)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12
+        inwards = (normal * np.array(self._outward, np.float64).reshape(-1, 3)).sum(axis=1) < 0
+        normal[inwards] *= -1
         return Solid(
-            vertices=np.array(self._vertices, np.float64).reshape(-1, 3),
-            faces=tuple(r[0] for r in rows),
-            colour=np.array([r[1] for r in rows], np.float32).reshape(-1, 3),
-            normal=np.array([r[2] for r in rows], np.float32).reshape(-1, 3),
-            centre=np.array([r[3] for r in rows], np.float32).reshape(-1, 3),
-            two_sided=np.array([r[4] for r in rows], bool),
-            detail_m=np.array([r[5] for r in rows], np.float32),
-            group=np.array([r[6] for r in rows], np.int32),
+            vertices=vertices,
+            faces=tuple(np.arange(face.start, face.stop) for face in self._faces),
+            colour=np.array(self._colour, np.float32).reshape(-1, 3),
+            normal=normal.astype(np.float32),
+            centre=centre.astype(np.float32),
+            two_sided=np.array(self._two_sided, bool),
+            detail_m=np.array(self._detail, np.float32),
+            group=np.array(self._groups, np.int32),
             lights=np.array(self._lights, np.float32).reshape(-1, 7),
             base_top_z=self.base_top_z,
         )

@@ -55,7 +55,7 @@ def draw_wake(canvas: Canvas, actor: Actor, time_s: float, dice: Dice) -> None:
     matrix = np.array([[zoom * 2, 0, sx], [0, zoom * 5, sy]])
     grain = cv2.warpAffine(noise.leaves(), matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP)
     clear = float(weather.transmission(np.median(depth)))
-    share = area.astype(np.float32) / 255 * np.clip(0.72 + 0.3 * grain, 0, 1) * clear
+    share = area.astype(np.float32) / 255 * np.clip(0.72 + (grain.astype(np.float32) - 128) * (0.3 / 40), 0, 1) * clear
     white = np.minimum(np.float32([238, 238, 235]) * (weather.ambient + 0.7 * weather.light) * np.float32(weather.tint), 255)
     region = canvas.frame[y0:y1, x0:x1]
     region[...] = (region + (white - region) * share[..., None]).astype(np.uint8)

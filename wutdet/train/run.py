@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wutdet.config import TrainConfig, to_json
@@ -89,6 +89,7 @@ def run(config: TrainConfig) -> TrainResult:
     from wutdet.train.architecture import build
 
     torch.set_num_threads(available_cores())
+    settings = ultralytics_settings(config, len(train))
     if folder is not None:
         folder = Path(folder)
         state = checkpoint.load_state(folder / "weights" / "last.pt")
@@ -99,18 +100,29 @@ def run(config: TrainConfig) -> TrainResult:
         torch.manual_seed(config.seed)
         model = build(config.model, config.weights, train.category_names)
         folder = new_run_folder(config.out)
-        write_json(folder / "config.json", {"schema": "wutdet.config/1", "train": to_json(config)})
+        write_json(folder / "config.json", {"schema": "wutdet.config/1", "train": to_json(absolute_paths(config))})
     write_json(folder / "environment.json", environment(config.seed))
-    _train(config, train, val, model, folder, state)
+    _train(config, settings, train, val, model, folder, state)
     result = finish(config, val, folder, started)
     _log.info("results in %s", folder)
     return result
 
 
-def _train(config: TrainConfig, train: Dataset, val: Dataset, model, folder: Path, state: Mapping | None) -> None:
+def absolute_paths(config: TrainConfig) -> TrainConfig:
+    """The same configuration for a reader in another working folder: what names a file here is made absolute."""
+
+    def absolute(value):
+        return value if value is None or not Path(value).exists() else type(value)(Path(value).absolute())
+
+    return replace(config, **{name: absolute(getattr(config, name)) for name in ("data", "val", "weights")})
+
+
+def _train(
+    config: TrainConfig, settings: dict, train: Dataset, val: Dataset, model, folder: Path, state: Mapping | None
+) -> None:
     from wutdet.train.trainer import Job, ShipTrainer
 
-    settings = ultralytics_settings(config, len(train), str(model.yaml.get("yaml_file", config.model)))
+    definition = str(model.yaml.get("yaml_file", config.model))
     job = Job(
         train=train,
         val=val,
@@ -122,7 +134,7 @@ def _train(config: TrainConfig, train: Dataset, val: Dataset, model, folder: Pat
         workers=config.workers,
         facts={
             "imgsz": eval_size(config),
-            "architecture": Path(str(model.yaml.get("yaml_file", config.model))).stem,
+            "architecture": Path(definition).stem,
             "train_data": train.name or Path(config.data).name,
             "license": "AGPL-3.0",
         },
@@ -130,10 +142,10 @@ def _train(config: TrainConfig, train: Dataset, val: Dataset, model, folder: Pat
     )
     if state is not None and state["epoch"] >= config.epochs:
         return
-    trainer = ShipTrainer(job, model, settings)
+    trainer = ShipTrainer(job, model, {**settings, "model": definition})
     _log.info(
         "%s: %d frames (%d boxes) to train on, %d to validate on; %s lr0 %g; run folder %s",
-        settings["model"], len(train), int((~train.ignore).sum()), len(val), settings["optimizer"], settings["lr0"],
+        Path(definition).stem, len(train), int((~train.ignore).sum()), len(val), settings["optimizer"], settings["lr0"],
         folder,
     )  # fmt: skip
     try:

@@ -10,6 +10,8 @@ from typing import Any
 from wutdet.config import AugmentConfig, TrainConfig
 from wutdet.errors import ModelError, UsageError, suggest
 
+#: Names that --optimizer takes: those of ultralytics' trainer.
+OPTIMIZERS = ("auto", "AdamW", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop")
 #: ultralytics settings that --extra takes: those that do something here. Its augmentations are not used.
 EXTRA = {
     "box", "cls", "dfl", "momentum", "weight_decay", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "lrf", "nbs",
@@ -37,6 +39,12 @@ def check(config: TrainConfig) -> None:
             raise UsageError(f"--{name} is a probability, received {value}")
     if config.minutes is not None and config.minutes <= 0:
         raise UsageError(f"--minutes must be above 0, received {config.minutes}")
+    if config.optimizer not in OPTIMIZERS:
+        raise UsageError(
+            f"unknown optimizer '{config.optimizer}'.{suggest(config.optimizer, OPTIMIZERS)}",
+            hint=f"known: {', '.join(OPTIMIZERS)}",
+        )
+    extra_settings(config.extra)
     if config.lr0 is not None and not 0 < config.lr0 <= 1:
         raise UsageError(f"--lr0 must be between 0 and 1, received {config.lr0}")
 
@@ -110,7 +118,7 @@ def ultralytics_device(device: str) -> str:
     return f"cuda:{device}" if device.isdigit() else device
 
 
-def ultralytics_settings(config: TrainConfig, frame_count: int, model_name: str) -> dict[str, Any]:
+def ultralytics_settings(config: TrainConfig, frame_count: int) -> dict[str, Any]:
     """Our configuration in the words of ultralytics' trainer.
 
     Raises:
@@ -124,12 +132,11 @@ def ultralytics_settings(config: TrainConfig, frame_count: int, model_name: str)
     pretrained = config.weights is not None or Path(config.model).suffix == ".pt"
     lr0 = config.lr0
     if lr0 is None:
-        lr0 = (0.0005 if pretrained else 0.002) if adaptive else (0.002 if pretrained else 0.01)
+        lr0 = (0.0002 if pretrained else 0.002) if adaptive else (0.002 if pretrained else 0.01)
     device = ultralytics_device(config.device)
     settings = {
         "task": "detect",
         "mode": "train",
-        "model": model_name,
         "data": str(config.data),
         "epochs": config.epochs,
         "imgsz": config.imgsz,
@@ -143,7 +150,7 @@ def ultralytics_settings(config: TrainConfig, frame_count: int, model_name: str)
         "lr0": lr0,
         "lrf": 0.02,
         "momentum": 0.9 if adaptive else 0.937,
-        "warmup_epochs": min(3.0, 0.08 * config.epochs),
+        "warmup_epochs": min(3.0, max(1.0, 0.08 * config.epochs)),
         "warmup_bias_lr": 0.0,
         "close_mosaic": 0,  # our pictures know the epoch themselves
         "freeze": config.freeze or None,

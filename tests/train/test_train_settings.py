@@ -1,0 +1,115 @@
+"""Settings and data that make no sense end in one clear message, before anything is written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from wutdet.config import AugmentConfig, TrainConfig
+from wutdet.errors import DataError, UsageError
+from wutdet.train.run import run, training_frames, validation_frames
+from wutdet.train.settings import check, extra_settings, picture_settings, resumed_config, ultralytics_settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 0}, "--epochs must be at least 1"),
+        ({"batch": 0}, "--batch"),
+        ({"imgsz": 100}, "multiple of 32"),
+        ({"frame_size": 320}, "--frame-size 320 is below"),
+        ({"mosaic": 1.5}, "--mosaic is a probability"),
+        ({"augment": AugmentConfig(probability=-1)}, "--augment.probability"),
+        ({"minutes": 0.0}, "--minutes"),
+        ({"lr0": 3.0}, "--lr0"),
+        ({"extra": ("bx=7.5",)}, r"does not take 'bx'\. Did you mean 'box'\?"),
+        ({"extra": ("mixup=0.5",)}, "does not take 'mixup'"),
+        ({"extra": ("box",)}, "not key=value"),
+        ({"extra": ("box=high",)}, "ultralytics refuses"),
+        ({"device": "0,1"}, "one device"),
+        ({"optimizer": "AdamX"}, r"unknown optimizer 'AdamX'\. Did you mean 'Adam"),
+    ],
+)
+def test_settings_that_make_no_sense(sea, tmp_path, changes, words):
+    with pytest.raises(UsageError, match=words):
+        run(TrainConfig(data=str(sea), out=tmp_path / "run", **changes))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_typo_in_an_option_ends_with_code_2_and_a_suggestion(sea, capsys):
+    from wutdet.cli import run as command_line
+
+    with pytest.raises(SystemExit) as caught:
+        command_line(["train", str(sea), "--epoch", "3"])
+    assert caught.value.code == 2 and "--epochs" in capsys.readouterr().err
+
+
+def test_data_without_validation_frames(tmp_path, write_picture):
+    write_picture(tmp_path / "images" / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 64, "height": 48}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 30, 20], "area": 600, "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "ship"}],
+    }
+    (tmp_path / "annotations").mkdir()
+    file = tmp_path / "annotations" / "frames.json"
+    file.write_text(json.dumps(content))
+    config = TrainConfig(data=str(file), out=tmp_path / "run")
+    with pytest.raises(DataError, match="nothing to validate on"):
+        validation_frames(config)
+    assert len(training_frames(config)) == 1
+    assert len(validation_frames(TrainConfig(data=str(file), val=str(file)))) == 1
+    content["annotations"] = []
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="no box to learn from"):
+        training_frames(config)
+
+
+def test_an_empty_or_unknown_split_is_named(sea):
+    with pytest.raises(DataError, match=r"split 'trian' has no frames.*Did you mean 'train'"):
+        training_frames(TrainConfig(data=str(sea), train_split="trian"))
+    with pytest.raises(DataError, match="split 'test' has no frames"):
+        validation_frames(TrainConfig(data=str(sea), val_split="test"))
+
+
+def test_a_broken_frame_is_named(tmp_path, sea):
+    import shutil
+
+    shutil.copytree(sea.parent.parent, tmp_path / "copy")
+    broken = tmp_path / "copy" / "images" / "frame 3.png"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(DataError) as caught:
+        run(TrainConfig(data=str(tmp_path / "copy" / "annotations" / "all.json"), out=tmp_path / "run", epochs=1,
+                        imgsz=64, batch=4, workers=0, mosaic=0.0))  # fmt: skip
+    assert caught.value.file == str(broken)
+
+
+def test_defaults_follow_from_the_start(sea, tmp_path):
+    config = TrainConfig(data=str(sea), epochs=10, batch=4)
+    fresh = ultralytics_settings(config, 8)
+    assert fresh["optimizer"] == "AdamW" and fresh["amp"] is False and fresh["plots"] is False
+    tuned = ultralytics_settings(TrainConfig(data=str(sea), weights=tmp_path / "w.pt"), 8)
+    assert tuned["lr0"] < fresh["lr0"]
+    assert ultralytics_settings(config, 10**6)["optimizer"] == "SGD"
+    chosen = ultralytics_settings(TrainConfig(data=str(sea), lr0=0.03, extra=("box=5", "lrf=0.5")), 8)
+    assert (chosen["lr0"], chosen["box"], chosen["lrf"]) == (0.03, 5, 0.5)
+
+
+def test_extra_reaches_the_pictures():
+    config = TrainConfig(data="x", extra=("fliplr=0", "scale=0.1", "hsv_h=0.5"), close_mosaic=4, epochs=10)
+    pictures = picture_settings(config)
+    assert (pictures.flip, pictures.scale_jitter, pictures.hsv[0]) == (0.0, 0.1, 0.5)
+    assert pictures.last_mosaic_epoch == 6
+    assert extra_settings(()) == {}
+
+
+def test_a_saved_configuration_comes_back(tmp_path):
+    from wutdet.config import to_json
+
+    config = TrainConfig(data="d.yaml", weights=tmp_path / "w.pt", augment=AugmentConfig(fog=False), extra=("box=5",),
+                         frame_size=1280, minutes=3.0)  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps({"train": to_json(config)}))
+    again = resumed_config(tmp_path)
+    assert again == TrainConfig(**{**vars(config), "resume": tmp_path})
+    check(again)

@@ -1,0 +1,122 @@
+"""Where frames come from: pictures, folders, video files, cameras, network streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from wutdet.errors import DataError
+from wutdet.images import IMAGE_SUFFIXES, list_images, read_image
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame, or the reason why there is none.
+
+    Attributes:
+        source: the file, camera or address.
+        index: 0-based number of the frame in its source; 0 for pictures.
+        image: uint8 [H, W, 3] BGR; ``None`` where it could not be read.
+        error: why not.
+        position: how many frames were begun before this one in this run.
+    """
+
+    source: str
+    index: int
+    image: np.ndarray | None
+    error: DataError | None = None
+    position: int = 0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Frames to go through.
+
+    Attributes:
+        kind: ``pictures``, ``video`` or ``live``.
+        count: number of frames, ``None`` where unknown.
+        fps: frames per second of a video, 0 where unknown.
+        root: folder that pictures are named relative to; ``None`` for videos.
+        files: the pictures.
+        address: of the video or camera.
+    """
+
+    kind: str
+    count: int | None
+    fps: float
+    root: Path | None
+    files: tuple[Path, ...] = ()
+    address: str | int = ""
+
+    def frames(self, stride: int = 1) -> Iterator[Frame]:
+        """All frames; of a video every ``stride``-th.
+
+        A picture that cannot be read comes as a Frame with ``error``; the rest follow.
+        """
+        if self.kind == "pictures":
+            for position, file in enumerate(self.files):
+                try:
+                    yield Frame(str(file), 0, read_image(file), position=position)
+                except DataError as error:
+                    yield Frame(str(file), 0, None, error, position)
+            return
+        capture = _open(self.address)
+        try:
+            index = position = 0
+            while capture.grab():
+                if index % stride == 0:
+                    ok, image = capture.retrieve()
+                    if not ok:
+                        break
+                    yield Frame(str(self.address), index, image, position=position)
+                    position += 1
+                index += 1
+            if self.kind == "video" and index == 0:
+                raise DataError("no frame of this video can be decoded", file=str(self.address))
+        finally:
+            capture.release()
+
+
+def open_source(source: str) -> Source:
+    """What SOURCE on the command line means.
+
+    Raises:
+        DataError: nothing there, a folder without pictures, or a video or camera that cannot be opened.
+    """
+    path = Path(source)
+    if path.is_dir():
+        files = tuple(list_images(path))
+        if not files:
+            raise DataError(
+                f"no pictures in this folder ({', '.join(s[1:] for s in IMAGE_SUFFIXES)} are looked for)", file=path
+            )
+        return Source("pictures", len(files), 0.0, path, files)
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        return Source("pictures", 1, 0.0, path.parent, (path,))
+    live = source.isdigit() or "://" in source
+    if not live and not path.is_file():
+        raise DataError(
+            f"no such picture, folder or video: '{source}'",
+            hint="SOURCE is a picture, a folder, a video file, a camera number (0) or an rtsp:// address",
+        )
+    address: str | int = int(source) if source.isdigit() else source
+    capture = _open(address)
+    frames, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    count = int(frames) if not live and frames > 0 else None
+    return Source("live" if live else "video", count, float(fps) if 0 < fps < 1000 else 0.0, None, (), address)
+
+
+def _open(address: str | int) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(address)
+    if not capture.isOpened():
+        kind = f"camera {address}" if isinstance(address, int) else f"'{address}'"
+        raise DataError(
+            f"cannot open {kind} as a picture or video",
+            hint="check that it plays elsewhere; OpenCV's build decides which codecs and protocols are known",
+        )
+    return capture
