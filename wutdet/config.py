@@ -172,7 +172,19 @@ class AugmentConfig:
     probability: float = 0.1
     """Probability of each weather and sensor effect, per picture."""
     crop_probability: float = 0.5
-    """Probability of a crop, per picture."""
+    """Probability of a crop, per picture (with FRAME_SIZE see WHOLE_FRAMES instead)."""
+    focus: float = 0.7
+    """Probability that a crop is laid around a ship; the others lie anywhere, which keeps empty water in."""
+    scale: float = 0.4
+    """Pictures are scaled by a random factor of up to 1 + SCALE, down to 1 - SCALE."""
+    flip: float = 0.5
+    """Probability of mirroring left to right."""
+    hue: float = 0.015
+    """Largest shift of the hue, as a share of the colour circle."""
+    saturation: float = 0.5
+    """Largest relative change of the saturation."""
+    value: float = 0.4
+    """Largest relative change of the brightness."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +211,8 @@ class TrainConfig:
     """Side of the square training input in pixels."""
     frame_size: int | None = None
     """Long side to which frames are scaled before crops of IMGSZ are taken; none means IMGSZ (whole frames)."""
+    whole_frames: float = 0.15
+    """With FRAME_SIZE: share of pictures that show the whole frame instead of a crop, for ships close by."""
     batch: int = 16
     """Pictures per step."""
     lr0: float | None = None
@@ -207,8 +221,8 @@ class TrainConfig:
     """'auto' takes AdamW below 10,000 steps and SGD above; or SGD, AdamW, ... as ultralytics names them."""
     device: str = "auto"
     """cpu, 0 (first GPU), ... ; auto takes a GPU when there is one."""
-    workers: int = 2
-    """Processes that load pictures."""
+    workers: int | None = None
+    """Processes that load pictures; none takes 0 on the CPU, which is busy anyway, and 4 with a GPU."""
     seed: int = 0
     """Same seed, data and machine, same run."""
     patience: int = 50
@@ -257,6 +271,8 @@ class EvalConfig:
     """Architecture of a .safetensors state dict."""
     category: str | None = None
     """Use only this category of the model and take it for 'ship' (for example 'boat' of a COCO model)."""
+    head: Literal["auto", "nms-free", "nms"] = "auto"
+    """For checkpoints of NMS-free architectures: 'nms' takes the head that needs NMS."""
     classes: str = "ship"
     """Class map of DATA."""
     preset: Literal["coco"] = "coco"

@@ -108,7 +108,7 @@ def test_boxes(tmp_path):
         "box-outside": "[400,",
     }.items():
         assert Path(by_kind[kind].file) == Path(file)
-        assert by_kind[kind].line in (0, line_of(file, text))
+        assert by_kind[kind].line == line_of(file, text)
     assert result.exit_code == 3
 
 
@@ -182,12 +182,14 @@ def test_what_the_reader_finds_is_reported_with_its_line(tmp_path):
     image = coco.image("a.jpg")
     coco.box(image, 5, 5, 40, 20)
     coco.box(99, 5, 5, 40, 20)
-    coco.box(image, 50, 5, float("nan"), 20)
+    coco.box(image, 50, 5, float("nan"), 20, area=9)
     file = coco.write()
     result = run(AuditConfig((file,)))
     assert result.exit_code == 3 and kinds(result).total() == 2
-    assert {finding.severity for finding in result.findings} == {"error"}
-    assert all(finding.line in (0, 5, 6) and Path(finding.file) == Path(file) for finding in result.findings)
+    assert all(Path(finding.file) == Path(file) for finding in result.findings)
+    assert {(finding.severity, finding.kind, finding.line) for finding in result.findings} == {
+        ("error", "dangling-id", line_of(file, '"image_id": 99')), ("error", "non-finite-box", line_of(file, "NaN")),
+    }  # fmt: skip
 
 
 def leaking(folder: Path) -> str:
@@ -266,6 +268,22 @@ def test_text_groups_by_kind_and_shows_the_first_three(tmp_path):
         coco.box(image, 10 * number, 5, 0, 20)
     text = run(AuditConfig((coco.write(),), pixels=False)).to_text()
     assert "zero-area-box (7)" in text and "... and 4 more" in text and text.count("has no area") == 3
+
+
+def test_a_split_by_frame_of_numbered_frames_is_an_error(tmp_path):
+    rng = np.random.default_rng(0)
+    builder = {}
+    for rule in ("frames", "blocks"):
+        coco = Coco(tmp_path / rule)
+        for number in range(100):
+            by_frame, by_block = rng.random() < 0.2, number // 10 in (3, 7)
+            val = by_frame if rule == "frames" else by_block
+            coco.image(f"{20 * number:07d}.png", b"", frame_index=20 * number, split="val" if val else "train")
+        builder[rule] = run(AuditConfig((coco.write(),), pixels=False))
+    assert ("error", "split-by-frame") in kinds(builder["frames"])
+    finding = next(f for f in builder["frames"].findings if f.kind == "split-by-frame")
+    assert "frames of split 'val'" in finding.message and builder["frames"].exit_code == 3
+    assert ("error", "split-by-frame") not in kinds(builder["blocks"])
 
 
 # --- the cleaned copy ---------------------------------------------------------------------------------------------

@@ -83,7 +83,9 @@ def test_tags_of_frames_and_boxes(write):
         "frame_index": 12, "split": "val", "meta": {"altitude": 8.5},
         "attributes": {"scene": "port", "conditions": ["fog", "night"], "camera": "left", "moving": True},
     }  # fmt: skip
-    dataset = read_coco(write(coco([image], [box(1, 7, ignore=1, attributes={"kind": "x"}, track_id=4)])), ClassMap.keep())
+    dataset = read_coco(
+        write(coco([image], [box(1, 7, ignore=1, attributes={"kind": "x"}, track_id=4)])), ClassMap.keep()
+    )
     tags = {name: column[0] for name, column in dataset.labels.items()}
     assert tags == {
         "sequence": "cam/s1", "source": "cam", "scene": "port", "split": "val", "camera": "left", "moving": "true",

@@ -82,7 +82,9 @@ def shape(frame: int, x: float, outside: int = 0) -> str:
 def test_tracks(cvat, tmp_path):
     size = "<size>6</size><mode>interpolation</mode><original_size><width>64</width><height>48</height></original_size>"
     names = [f"frame_{n:06d}.jpg" for n in range(6)]
-    file = cvat(document(track(shape(0, 0), shape(3, 6), shape(4, 6, outside=1)), size + "<source>v.mp4</source>"), names)
+    file = cvat(
+        document(track(shape(0, 0), shape(3, 6), shape(4, 6, outside=1)), size + "<source>v.mp4</source>"), names
+    )
     dataset = load_dataset(file)
     assert list(dataset.path) == names
     assert dataset.frame_index.tolist() == list(range(6))
@@ -135,7 +137,8 @@ def test_broken_files(cvat, tmp_path):
 
 def test_math_of_a_box_turned_by_any_angle(cvat):
     angle = 30
-    text = f'<image name="a b.jpg" width="64" height="48"><box label="ship" xtl="10" ytl="10" xbr="30" ybr="20" rotation="{angle}"/></image>'
+    shape = f'<box label="ship" xtl="10" ytl="10" xbr="30" ybr="20" rotation="{angle}"/>'
+    text = f'<image name="a b.jpg" width="64" height="48">{shape}</image>'
     [found] = load_dataset(cvat(document(text))).xyxy.tolist()
     turn = np.array([[math.cos(math.radians(angle)), -math.sin(math.radians(angle))],
                      [math.sin(math.radians(angle)), math.cos(math.radians(angle))]])  # fmt: skip

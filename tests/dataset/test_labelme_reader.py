@@ -35,7 +35,9 @@ def write(tmp_path, write_picture):
 def test_shapes(write, tmp_path, caplog):
     shapes = [
         shape([[30, 20], [1.5, 2]]),  # drawn from the lower right corner
-        shape([[5, 6], [9, 4], [7, 12]], kind="polygon", group_id=3, flags={"moored": True, "ignore": True, "x": False}),
+        shape(
+            [[5, 6], [9, 4], [7, 12]], kind="polygon", group_id=3, flags={"moored": True, "ignore": True, "x": False}
+        ),
         shape([[20, 20], [23, 24]], kind="circle"),
         shape([[0, 9], [64, 9]], "horizon", "line"),
     ]

@@ -85,7 +85,10 @@ def test_lists_dicts_validation_and_roboflow_paths(yolo, caplog):
     (root / "lists").mkdir()
     (root / "lists" / "train.txt").write_text("./../images/train/a.jpg\n")
     dataset = load_dataset(root)
-    assert {dataset.path[r]: dataset.split[r] for r in range(2)} == {"images/train/a.jpg": "train", "images/val/c.jpg": "val"}
+    assert {dataset.path[r]: dataset.split[r] for r in range(2)} == {
+        "images/train/a.jpg": "train",
+        "images/val/c.jpg": "val",
+    }
     assert "'validation' is taken for 'val'" in caplog.text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ class Oracle:
     """Answers with the boxes painted into a frame's first row of pixels; stands in for wutdet.Detector."""
 
     imgsz, threshold, max_det = 640, 0.001, 100
+    metadata = SimpleNamespace(end2end=False)
 
     def __init__(self, model=None, *, category=None, names=("boat",), **options):
         self.category_names = (category,) if category else names
@@ -92,7 +94,8 @@ def test_command_writes_detections_that_score_the_same(harbour, tmp_path, monkey
     monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
     out = tmp_path / "out" / "detections.json"
     result = model.run(EvalConfig("oracle.onnx", str(harbour), detections=out))
-    assert result.protocol["model"] == "oracle.onnx" and result.leak_rate is None
+    assert result.protocol["model"] == "oracle.onnx" and result.protocol["nms_iou"] == 0.7
+    assert result.leak_rate is None
     again = score.run(ScoreConfig(harbour, out))
     assert again.stats == result.stats
     assert json.loads(out.read_text())[0]["category_id"] == 7
@@ -128,6 +131,10 @@ def test_no_frames_are_an_error(harbour):
 def test_frames_come_in_order_and_are_read_ahead(harbour):
     dataset = load_dataset(harbour)
     assert [int(frame[0, 0, 0]) for frame in model.frames_ahead(dataset)] == list(range(6))
+
+
+def test_the_progress_bar_passes_every_frame_on():
+    assert list(model._with_bar(iter("abc"), 3)) == ["a", "b", "c"]
 
 
 def test_categories_that_do_not_fit_are_told_before_any_frame_is_read(harbour):

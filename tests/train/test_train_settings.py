@@ -96,11 +96,8 @@ def test_defaults_follow_from_the_start(sea, tmp_path):
     assert (chosen["lr0"], chosen["box"], chosen["lrf"]) == (0.03, 5, 0.5)
 
 
-def test_extra_reaches_the_pictures():
-    config = TrainConfig(data="x", extra=("fliplr=0", "scale=0.1", "hsv_h=0.5"), close_mosaic=4, epochs=10)
-    pictures = picture_settings(config)
-    assert (pictures.flip, pictures.scale_jitter, pictures.hsv[0]) == (0.0, 0.1, 0.5)
-    assert pictures.last_mosaic_epoch == 6
+def test_mosaics_end_before_the_run_does():
+    assert picture_settings(TrainConfig(data="x", close_mosaic=4, epochs=10)).first_plain_epoch == 6
     assert extra_settings(()) == {}
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wutdet.config import AugmentConfig
+from wutdet.config import AugmentConfig, TrainConfig
 from wutdet.dataset.load import load_dataset
-from wutdet.train.frames import FrameReader, PictureSettings, TrainingPictures, collate, draw_view, paint_over
+from wutdet.train.frames import FrameReader, TrainingPictures, collate, draw_view, paint_over
+from wutdet.train.settings import picture_settings
 from wutdet.train.views import SMALL_SIDE, SMALL_VISIBLE, View, choose_view, keep_and_cover, visible_share
 
-NO_EFFECTS = AugmentConfig(
-    fog=False, glare=False, rain=False, low_light=False, noise=False, compression=False, motion_blur=False
-)
+NO_EFFECTS = AugmentConfig(probability=0.0, hue=0.0, saturation=0.0, value=0.0)
+STILL = replace(NO_EFFECTS, crop=False, scale=0.0, flip=0.0)
+
+
+def settings_of(imgsz: int, frame_size: int | None = None, augment: AugmentConfig = NO_EFFECTS, **changes):
+    """PictureSettings as the defaults have them, but for what is given."""
+    config = TrainConfig(data="", imgsz=imgsz, frame_size=frame_size, augment=augment, **changes)
+    return picture_settings(config)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -91,11 +99,9 @@ def test_regions_to_ignore_are_painted_and_have_no_box(sea):
     row = int(np.argmax(dataset.boxes_per_image()))
     ignore = dataset.ignore.copy()
     ignore[dataset.box_rows(row)] = True
-    from dataclasses import replace
-
     pictures = TrainingPictures(
         replace(dataset, ignore=ignore),
-        PictureSettings(128, None, NO_EFFECTS, mosaic=0.0, hsv=(0, 0, 0), scale_jitter=0.0, flip=0.0),
+        settings_of(128, augment=STILL, mosaic=0.0),
     )
     red = 0
     for epoch in range(4):
@@ -132,7 +138,7 @@ def test_reduced_jpeg_decoding_shows_the_same_scene(tmp_path):
 
 def test_pictures_depend_on_seed_epoch_and_row_only(sea):
     dataset = load_dataset(sea, classes="ship")
-    config = PictureSettings(96, None, AugmentConfig(probability=0.5), seed=3)
+    config = settings_of(96, augment=AugmentConfig(probability=0.5), seed=3)
     one, other = TrainingPictures(dataset, config), TrainingPictures(dataset, config)
     for _ in range(2):
         other[(0, 5)]  # what was asked before plays no part
@@ -146,7 +152,7 @@ def test_pictures_depend_on_seed_epoch_and_row_only(sea):
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 def test_items_are_valid_training_input(sea, frame_size, mosaic):
     dataset = load_dataset(sea, classes="ship")
-    pictures = TrainingPictures(dataset, PictureSettings(96, frame_size, AugmentConfig(), mosaic=mosaic))
+    pictures = TrainingPictures(dataset, settings_of(96, frame_size, AugmentConfig(), mosaic=mosaic))
     items = [pictures[(epoch, row)] for epoch in range(4) for row in range(len(dataset))]
     assert sum(len(item["bboxes"]) for item in items) > len(dataset)
     for item in items:
@@ -164,7 +170,7 @@ def test_items_are_valid_training_input(sea, frame_size, mosaic):
 def test_boxes_in_pictures_lie_on_the_hulls(sea):
     """The hulls are the only red things: the pixels under every box must be red, and (almost) no red outside."""
     dataset = load_dataset(sea, classes="ship")
-    pictures = TrainingPictures(dataset, PictureSettings(128, 200, NO_EFFECTS, hsv=(0, 0, 0)))
+    pictures = TrainingPictures(dataset, settings_of(128, 200))
     outside = inside = 0
     for row in range(len(dataset)):
         item = pictures[(1, row)]

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from wutdet.config import AuditConfig
-from wutdet.dataset.audit_boxes import check_boxes, check_classes, check_sequences, check_unlisted_images
+from wutdet.dataset.audit_boxes import (
+    check_boxes,
+    check_classes,
+    check_frame_numbers,
+    check_sequences,
+    check_unlisted_images,
+)
 from wutdet.dataset.audit_pixels import SPLIT_ORDER, Duplicates, check_files
 from wutdet.dataset.columns import LabelColumn
 from wutdet.dataset.dataset import Dataset
@@ -101,6 +107,8 @@ def run(config: AuditConfig) -> AuditResult:
         findings += check_classes(one, str(source))
     findings += check_boxes(dataset, config)
     findings += check_sequences(dataset, part)
+    for one in datasets:
+        findings += check_frame_numbers(one, split_of_frames(one, [one]))
     findings += check_unlisted_images(datasets)
     pictures, repeats = None, np.zeros(len(dataset), dtype=bool)
     if config.pixels and len(dataset):

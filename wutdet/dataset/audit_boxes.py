@@ -14,6 +14,8 @@ from wutdet.dataset.dataset import Dataset
 from wutdet.dataset.findings import Finding, Severity
 from wutdet.images import IMAGE_SUFFIXES
 
+#: From this share of frames with a neighbour in training on, a split was made by frame; blocks give a few percent.
+_SPLIT_BY_FRAME_SHARE, _MIN_NUMBERED_FRAMES = 0.5, 10
 #: Pixels that a box may reach beyond its frame before anyone is told: formats round.
 _OUTSIDE_TOLERANCE_PX = 0.5
 
@@ -128,6 +130,35 @@ def check_sequences(dataset: Dataset, part: LabelColumn) -> Iterator[Finding]:
             "for unrelated pictures, give each its own"
         )
         yield Finding("error", "sequence-in-two-splits", annotation_path(dataset, row), 0, message, frame=row)
+
+
+def check_frame_numbers(dataset: Dataset, part: LabelColumn) -> Iterator[Finding]:
+    """Splits by frame: where sequences are unknown, evaluation frames whose neighbour by frame number is in training.
+
+    A split by blocks of numbers has such neighbours only at the borders of blocks; a split that drew frames has them
+    nearly everywhere (93 % of the validation frames in one published split of WUTDet's Part A).
+    """
+    rows = np.flatnonzero((dataset.sequence.codes < 0) & (np.asarray(dataset.frame_index) >= 0))
+    rows = rows[np.argsort(np.asarray(dataset.frame_index)[rows], kind="stable")]
+    train = part.is_("train")[rows]
+    gaps = np.diff(np.asarray(dataset.frame_index)[rows])
+    close = gaps <= 2 * np.median(gaps) if len(gaps) else np.zeros(0, dtype=bool)
+    beside = np.zeros(len(rows), dtype=bool)
+    beside[1:] |= close & train[:-1]
+    beside[:-1] |= close & train[1:]
+    for name in part.names:
+        mine = part.is_(name)[rows]
+        if name == "train" or mine.sum() < _MIN_NUMBERED_FRAMES:
+            continue
+        share = beside[mine].mean()
+        if share >= _SPLIT_BY_FRAME_SHARE:
+            first = int(rows[np.flatnonzero(mine & beside)[0]])
+            message = (
+                f"{int(beside[mine].sum())} of {int(mine.sum())} frames of split '{name}' ({share:.0%}) have the next "
+                "or previous frame number in 'train': a split by frame, which leaks where the frames are of a video. "
+                "Split again with 'wutdet data split', or name the sequences if the numbers are no frame numbers"
+            )
+            yield Finding("error", "split-by-frame", annotation_path(dataset, first), 0, message, frame=first)
 
 
 def check_unlisted_images(datasets: list[Dataset]) -> Iterator[Finding]:

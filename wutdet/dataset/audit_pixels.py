@@ -123,11 +123,13 @@ class Duplicates:
             if not len(query) or not len(base):
                 continue
             nearest, distance, found = hash_neighbours(hashes[query], hashes[base], limit=self.near_distance)
-            back = hash_neighbours(hashes[base], hashes[query], limit=self.near_distance)[0]
-            self.repeats_later_split[base[back >= 0]] = True
+            if (nearest >= 0).any():  # otherwise no frame of base can have a twin either
+                back, _, _ = hash_neighbours(hashes[base], hashes[query], limit=self.near_distance)
+                self.repeats_later_split[base[back >= 0]] = True
             boxes, base_boxes = relative_boxes(self.dataset, query), relative_boxes(self.dataset, base)
             same = box_neighbours(boxes, base_boxes)
-            self.repeats_later_split[base[box_neighbours(base_boxes, boxes) >= 0]] = True
+            if (same >= 0).any():
+                self.repeats_later_split[base[box_neighbours(base_boxes, boxes) >= 0]] = True
             for index, row in enumerate(query.tolist()):
                 if self._exact[row] and self._has_exact_twin(row, base):
                     continue

@@ -1,9 +1,9 @@
 """The memory-mapped index: a large data set that was read once opens again without reading its annotations.
 
 One file, ``.wutdet-index/<key>.idx`` beside the data, or below ``$XDG_CACHE_HOME/wutdet`` (``~/.cache/wutdet``) where
-that folder cannot be written. Layout: ``MAGIC``, uint32 CRC of all that follows, uint32 length of the header, the header
-(JSON), then the columns, each at a multiple of 64 bytes. It holds the classes as they are in the annotation files; class
-maps are applied on opening.
+that folder cannot be written. Layout: ``MAGIC``, uint32 CRC of all that follows, uint32 length of the header, the
+header (JSON), then the columns, each at a multiple of 64 bytes. It holds the classes as they are in the annotation
+files; class maps are applied on opening.
 
 Opening compares a digest over name, size and modification time of every annotation file, and the modification time of
 every folder with images, with what was there when the index was made. So it notices each annotation file that was

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ FRAME_SIZE_WH = (1920, 1080)
 
 def find_mat_files(folder: Path) -> list[Path]:
     """The object annotations of a folder: ``*_ObjectGT.mat`` in it, in ``ObjectGT/`` or in ``*/ObjectGT/``."""
-    for pattern in ("*_ObjectGT.mat", "ObjectGT/*.mat", "*/ObjectGT/*.mat", "*/*/ObjectGT/*.mat"):
+    for pattern in ("*_ObjectGT.mat", "ObjectGT/*.mat", "*/ObjectGT/*.mat"):
         found = sorted(folder.glob(pattern))
         if found:
             return found
@@ -78,7 +80,7 @@ def read_smd(
         DataError: not an SMD file, arrays of different length, a class above 10, wrong boxes.
     """
     sink = ProblemSink() if sink is None else sink
-    loadmat = require("scipy.io", "smd").loadmat
+    scipy_io = require("scipy.io", "smd")
     root = source if source.is_dir() else source.parent
     files = find_mat_files(source) if source.is_dir() else [source]
     if not files:
@@ -89,7 +91,7 @@ def read_smd(
     annotated = {}
     for file in files:
         try:
-            annotated[file] = _frames_of(loadmat, file)
+            annotated[file] = _frames_of(scipy_io, file)
         except DataError as error:
             sink.report("unreadable-annotation", error.message, file=file)
     folders = [images] if images else [root, root / "frames", root / "images"]
@@ -135,11 +137,12 @@ def _part_of(file: Path, root: Path) -> str | None:
     return folder.name if folder != root and folder.name else None
 
 
-def _frames_of(loadmat, file: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+def _frames_of(scipy_io, file: Path) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Per frame: float64 [N, 4] left, top, width, height; and [N] class, motion, distance."""
     try:
-        content = loadmat(file)
-    except (OSError, ValueError, NotImplementedError, TypeError, KeyError, IndexError) as error:
+        content = scipy_io.loadmat(file)
+    except (scipy_io.matlab.MatReadError, OSError, ValueError, NotImplementedError, TypeError, LookupError, EOFError,
+            zlib.error, struct.error) as error:  # fmt: skip
         reason = (str(error) or repr(error)).splitlines()[0]
         raise DataError(f"not a readable MATLAB file ({reason})", file=file) from error
     table = content.get("structXML")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from wutdet.errors import DataError
 
 
@@ -15,6 +13,8 @@ def read_yaml(path: str | Path) -> tuple[dict, dict[str, int]]:
     Raises:
         DataError: unreadable, not YAML, not a mapping, or a key twice.
     """
+    import yaml  # 50 ms that a folder without .yaml files need not pay
+
     path = Path(path)
     try:
         text = path.read_text("utf-8-sig")

@@ -2,10 +2,10 @@
 
 ``path`` is taken relative to the file's own folder, then to the working directory. ``train``, ``val`` and ``test`` are
 a folder, a ``.txt`` list of images, or a list of those. The labels of ``.../images/a/b.jpg`` are in
-``.../labels/a/b.txt`` (the last ``images`` in the path counts); an image without that file is a frame without ships. A
-label line is ``class x_centre y_centre width height`` in shares of the frame; polygons and oriented boxes (``class x y
-x y x y ...``) become their bounding box, said in the log. ``download:`` in a data.yaml may hold code or an address: it is
-never followed.
+``.../labels/a/b.txt`` (the last ``images`` in the path counts); an image without that file is a frame without ships.
+A label line is ``class x_centre y_centre width height`` in shares of the frame; polygons and oriented boxes (``class x
+y x y x y ...``) become their bounding box, said in the log. ``download:`` in a data.yaml may hold code or an address:
+it is never followed.
 """
 
 from __future__ import annotations
@@ -326,9 +326,14 @@ def _add_label(
 
 def _report_labels_without_image(labels_seen: set[str], sink: ProblemSink) -> None:
     for folder in sorted({os.path.dirname(file) for file in labels_seen}):
-        if not os.path.isdir(folder) or f"{os.sep}labels" not in folder:
+        if not os.path.isdir(folder) or f"{os.sep}labels{os.sep}" not in f"{folder}{os.sep}":
             continue  # labels beside the pictures: other .txt files may lie there
+        # A list may name some of the pictures only: their labels are no orphans.
+        head, _, tail = f"{folder}{os.sep}".rpartition(f"{os.sep}labels{os.sep}")
+        pictures = os.path.join(head, "images", tail)
+        beside = os.listdir(pictures) if os.path.isdir(pictures) else []
+        with_picture = {os.path.splitext(name)[0] for name in beside if is_picture_name(name)}
         for name in sorted(os.listdir(folder)):
             file = os.path.join(folder, name)
-            if name.lower().endswith(".txt") and name.lower() not in _NOT_LABELS and file not in labels_seen:
+            if name.lower().endswith(".txt") and name.lower() not in _NOT_LABELS and name[:-4] not in with_picture:
                 sink.report("missing-image", "label file without image", file=file)

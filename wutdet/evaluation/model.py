@@ -54,12 +54,14 @@ def run(config: EvalConfig) -> EvaluationResult:
         category=config.category,
         arch=config.arch,
         device=config.device,
+        head=config.head,
     )
     detections, result = evaluate_model(detector, dataset, preset=config.preset)
     if config.detections is not None:
         write_json(config.detections, to_coco_results(detections, dataset), indent=None)
         log.info("detections: %s", config.detections)
-    result = result.with_protocol(model=str(config.model), nms_iou=config.iou)
+    nms_free = bool(detector.metadata.end2end)
+    result = result.with_protocol(model=str(config.model), nms_iou=None if nms_free else config.iou)
     return with_leak_rate(result, everything, config.split) if config.leaks else result
 
 

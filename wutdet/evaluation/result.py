@@ -91,6 +91,8 @@ class EvaluationResult:
             + f", {p['images_without_boxes']} images without boxes"
         )
         scores = "" if p.get("conf") is None else f", score from {p['conf']:g}"
+        if "nms_iou" in p:
+            scores += ", no NMS" if p["nms_iou"] is None else f", NMS at IoU {p['nms_iou']:g}"
         lines.append(
             f"protocol  {p['preset']}: IoU {p['iou_thresholds'][0]:.2f} to {p['iou_thresholds'][-1]:.2f}, "
             f"maxDets {p['max_dets'][-1]}, input size {p.get('input_size') or 'unknown'}{scores}; "

@@ -60,10 +60,23 @@ def load_checkpoint(
         MissingExtraError: torch or ultralytics is not installed.
     """
     import_ultralytics()
-    if path.suffix.lower() == ".safetensors":
-        model, names, facts = _from_state_dict(path, arch)
-    else:
-        model, names, facts = _from_pt(path)
+    reader = _from_state_dict if path.suffix.lower() == ".safetensors" else _from_pt
+    model, names, facts = reader(path, arch)
+    return _ready(model, names, facts, path, category, head, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def from_architecture(arch: str) -> Checkpoint:
+    """A network with seeded random weights and one category, for timing.
+
+    Raises:
+        ModelError: ultralytics has no such architecture.
+        MissingExtraError: torch or ultralytics is not installed.
+    """
+    model = build_model(arch, 1)
+    return _ready(model, ("ship",), {"architecture": arch, "imgsz": 640}, Path(arch), None, "auto", "")
+
+
+def _ready(model, names, facts, path: Path, category: str | None, head: str, digest: str) -> Checkpoint:
     from ultralytics.nn.modules.head import Detect
 
     detect = model.model[-1]
@@ -94,7 +107,7 @@ def load_checkpoint(
         end2end=bool(detect.end2end),
         architecture=str(facts.pop("architecture", "") or ""),
         provenance=facts,
-        digest=hashlib.sha256(path.read_bytes()).hexdigest(),
+        digest=digest,
     )
 
 
@@ -112,7 +125,7 @@ def keep_category(detect, index: int) -> None:
     detect.nc, detect.no = 1, 1 + 4 * detect.reg_max
 
 
-def _from_pt(path: Path):
+def _from_pt(path: Path, arch: str | None):
     import pickle
 
     from ultralytics.nn.tasks import torch_safe_load

@@ -40,7 +40,7 @@ class SequenceSpec:
         return f"seed{self.seed}-{self.index:04d}-{self.scene}"
 
 
-# Camera heights above the water in metres, horizontal fields of view in degrees, and row of the horizon (0 top, 1 bottom).
+# Camera heights above the water in metres, horizontal fields of view in degrees, row of the horizon (0 top, 1 bottom).
 _VIEWS = {
     "port": ((8, 45), (24, 70), (0.22, 0.5)),
     "anchorage": ((5, 50), (16, 60), (0.25, 0.6)),
@@ -69,10 +69,14 @@ def direct(spec: SequenceSpec) -> Stage:
         height_m=tall,
         pitch=pitch,
         roll=dice.bell(0.006),
-        sway=(dice.uniform(0.004, 0.045 if small_craft else 0.02) * (0.4 + weather.sea)) if afloat else dice.uniform(0, 0.0006),
+        sway=(dice.uniform(0.004, 0.045 if small_craft else 0.02) * (0.4 + weather.sea))
+        if afloat
+        else dice.uniform(0, 0.0006),
         sway_s=dice.uniform(4, 11),
         sway_phase=dice.uniform(0, 6.28),
-        forward_mps={"navigation": dice.uniform(2, 9), "berthing": dice.uniform(0.2, 1.0)}.get(spec.scene, 0.0) if afloat else 0.0,
+        forward_mps={"navigation": dice.uniform(2, 9), "berthing": dice.uniform(0.2, 1.0)}.get(spec.scene, 0.0)
+        if afloat
+        else 0.0,
         pan_rps=dice.bell(0.006) if afloat else (dice.bell(0.01) if dice.chance(0.25) else 0.0),
         weather=weather,
         sensor=make_sensor(dice, afloat, weather.rain, "low_light" in spec.conditions),
@@ -108,7 +112,12 @@ class _Shore:
         if not dice.chance(has_land):
             return
         span = stage.size_wh[0] / stage.focal_px * 0.5 + 0.6
-        near = {"port": (350, 2500), "berthing": (300, 2500), "anchorage": (2500, 11_000), "navigation": (1500, 12_000)}[scene]
+        near = {
+            "port": (350, 2500),
+            "berthing": (300, 2500),
+            "anchorage": (2500, 11_000),
+            "navigation": (1500, 12_000),
+        }[scene]
         distance = dice.log_uniform(*near)
         self.nearest_m = distance * 0.92
         left, right = -span, span
@@ -116,14 +125,32 @@ class _Shore:
             cut = dice.uniform(-0.35, 0.35) * stage.size_wh[0] / stage.focal_px
             left, right = (cut, span) if dice.chance(0.5) else (-span, cut)
         if dice.chance(0.7):
-            self._hill(dice, stage, left - 0.05, right + dice.uniform(-0.1, 0.2), distance * dice.uniform(3, 7), dice.uniform(150, 700), (95, 90, 78))
+            self._hill(
+                dice,
+                stage,
+                left - 0.05,
+                right + dice.uniform(-0.1, 0.2),
+                distance * dice.uniform(3, 7),
+                dice.uniform(150, 700),
+                (95, 90, 78),
+            )
         if dice.chance(0.75):
-            self._hill(dice, stage, left, right, distance * dice.uniform(1.5, 2.6), dice.uniform(40, 220), dice.pick([(60, 78, 66), (70, 75, 75), (62, 85, 88)]))
+            self._hill(
+                dice,
+                stage,
+                left,
+                right,
+                distance * dice.uniform(1.5, 2.6),
+                dice.uniform(40, 220),
+                dice.pick([(60, 78, 66), (70, 75, 75), (62, 85, 88)]),
+            )
         wood = dice.pick([(38, 58, 48), (45, 66, 58), (35, 52, 50), (60, 80, 85)])
         self._hill(dice, stage, left, right, distance * 1.12, dice.uniform(6, 45), wood, beach=True)
         harbour.build_town(stage, dice, left, right, distance * 1.08)
 
-    def _hill(self, dice: Dice, stage: Stage, left: float, right: float, distance: float, tall: float, colour, beach=False) -> None:
+    def _hill(
+        self, dice: Dice, stage: Stage, left: float, right: float, distance: float, tall: float, colour, beach=False
+    ) -> None:
         tall = min(tall, distance * (0.09 if not beach else 0.05))
         count = 220
         angle = np.linspace(left, right, count)
@@ -132,29 +159,50 @@ class _Shore:
         end = np.minimum(1, np.minimum(np.arange(count), np.arange(count)[::-1]) / 25)
         strip = None
         if beach:
-            strip = (dice.colour(dice.pick([(150, 185, 205), (110, 120, 125), (90, 100, 105), (150, 155, 160)])), dice.uniform(0.8, 3))
-        self.ridges.append(Ridge(
-            xy=np.column_stack([np.sin(angle) * wobble, np.cos(angle) * wobble]), foot_z=0.0,
-            top_z=(0.25 + 0.75 * outline) * tall * end + (1.0 if beach else 0.0), colour=dice.colour(colour, 14), rough=0.1 if not beach else 0.2,
-            clump_m=30.0 if not beach else 9.0, beach=strip, hides=beach, mirror=0.0 if not beach else 0.45 * max(0.0, 0.9 - stage.weather.sea),
-        ))  # fmt: skip
+            strip = (
+                dice.colour(dice.pick([(150, 185, 205), (110, 120, 125), (90, 100, 105), (150, 155, 160)])),
+                dice.uniform(0.8, 3),
+            )
+        self.ridges.append(
+            Ridge(
+                xy=np.column_stack([np.sin(angle) * wobble, np.cos(angle) * wobble]),
+                foot_z=0.0,
+                top_z=(0.25 + 0.75 * outline) * tall * end + (1.0 if beach else 0.0),
+                colour=dice.colour(colour, 14),
+                rough=0.1 if not beach else 0.2,
+                clump_m=30.0 if not beach else 9.0,
+                beach=strip,
+                hides=beach,
+                mirror=0.0 if not beach else 0.45 * max(0.0, 0.9 - stage.weather.sea),
+            )
+        )
 
 
 def _target_px(dice: Dice, scene: str, width: int) -> float:
     """Length in pixels that a ship shall have: most are small."""
     scale = width / 1920
-    small, middle = {"port": (0.55, 0.33), "anchorage": (0.62, 0.3), "navigation": (0.6, 0.27), "berthing": (0.4, 0.35)}[scene]
+    small, middle = {
+        "port": (0.65, 0.26),
+        "anchorage": (0.72, 0.21),
+        "navigation": (0.7, 0.2),
+        "berthing": (0.5, 0.28),
+    }[scene]
     point = dice.uniform()
     if point < small:
-        return dice.log_uniform(7, 60) * scale
+        return dice.log_uniform(6.5, 48) * scale
     if point < small + middle:
-        return dice.log_uniform(50, 220) * scale
+        return dice.log_uniform(42, 200) * scale
     return dice.log_uniform(180, 640) * scale
 
 
 def _add_ships(stage: Stage, dice: Dice, spec: SequenceSpec, free_m: float) -> None:
     width, height = spec.size_wh
-    count = {"port": dice.integer(2, 9), "anchorage": dice.integer(4, 18), "navigation": dice.integer(1, 9), "berthing": dice.integer(1, 6)}[spec.scene]
+    count = {
+        "port": dice.integer(2, 9),
+        "anchorage": dice.integer(4, 18),
+        "navigation": dice.integer(1, 9),
+        "berthing": dice.integer(1, 6),
+    }[spec.scene]
     if dice.chance(0.06):
         count = 0 if spec.scene == "navigation" else 1
     mix = MIX[spec.scene]
@@ -170,7 +218,10 @@ def _add_ships(stage: Stage, dice: Dice, spec: SequenceSpec, free_m: float) -> N
             kind = KINDS[name]
             length = dice.log_uniform(*kind.length_m)
             distance = stage.focal_px * length / _target_px(dice, spec.scene, width)
-            low, high = max(closest, length * stage.focal_px / (820 * width / 1920)), min(farthest, fog_limit * dice.uniform(0.3, 1.1))
+            low, high = (
+                max(closest, length * stage.focal_px / (820 * width / 1920)),
+                min(farthest, fog_limit * dice.uniform(0.3, 1.1)),
+            )
             if low >= high:
                 continue
             if not low <= distance <= high:
@@ -179,7 +230,10 @@ def _add_ships(stage: Stage, dice: Dice, spec: SequenceSpec, free_m: float) -> N
                 distance = dice.log_uniform(low, high)
             u = dice.uniform(-0.04, 1.04) * width - width / 2
             xy = (distance * u / stage.focal_px, distance)
-            behind_quay = any(-60 < c.offset(xy) < length * 0.5 + 25 or (c.offset(xy) < 0 and dice.chance(0.7)) for c in stage.clusters)
+            behind_quay = any(
+                -60 < c.offset(xy) < length * 0.5 + 25 or (c.offset(xy) < 0 and dice.chance(0.7))
+                for c in stage.clusters
+            )
             if behind_quay or any(np.hypot(xy[0] - x, xy[1] - y) < (length + other) * 0.6 + 4 for x, y, other in taken):
                 continue
             taken.append((*xy, length))
@@ -189,7 +243,9 @@ def _add_ships(stage: Stage, dice: Dice, spec: SequenceSpec, free_m: float) -> N
 
 def _sail(dice: Dice, stage: Stage, scene: str, name: str, length: float, xy, current: float) -> Actor:
     kind = KINDS[name]
-    at_anchor = name in ("sail_bare",) or dice.chance({"anchorage": 0.82, "port": 0.3, "navigation": 0.12, "berthing": 0.3}[scene])
+    at_anchor = name in ("sail_bare",) or dice.chance(
+        {"anchorage": 0.82, "port": 0.3, "navigation": 0.12, "berthing": 0.3}[scene]
+    )
     if name in ("sail", "rib"):
         at_anchor = False
     heading = current + dice.bell(0.18) if at_anchor else dice.uniform(0, 2 * np.pi)
@@ -218,7 +274,16 @@ def _add_marks(stage: Stage, dice: Dice, free_m: float) -> None:
         distance = dice.log_uniform(60, min(free_m, 3000))
         x = distance * dice.uniform(-0.55, 0.55) * width / stage.focal_px
         model = buoy(dice) if dice.chance(0.65) else beacon(dice)
-        stage.loose.append(Actor(model, "mark", (x, distance), dice.uniform(0, 6.28), mirror=0.3 * max(0, 0.8 - stage.weather.sea), length_m=1.0))
+        stage.loose.append(
+            Actor(
+                model,
+                "mark",
+                (x, distance),
+                dice.uniform(0, 6.28),
+                mirror=0.3 * max(0, 0.8 - stage.weather.sea),
+                length_m=1.0,
+            )
+        )
     if free_m > 10_000 and dice.chance(0.15):
         rows, centre = dice.integer(3, 9), dice.uniform(-0.4, 0.4) * width / stage.focal_px
         far = dice.uniform(5_000, 11_000)
@@ -227,4 +292,6 @@ def _add_marks(stage: Stage, dice: Dice, free_m: float) -> None:
             stage.loose.append(Actor(wind_turbine(dice), "turbine", (far * np.sin(angle), far * np.cos(angle)), np.pi))
     elif dice.chance(0.05):
         distance = dice.uniform(2_500, min(8_000, max(2_600, free_m)))
-        stage.loose.append(Actor(oil_platform(dice), "platform", (distance * dice.uniform(-0.3, 0.3), distance), dice.uniform(0, 6)))
+        stage.loose.append(
+            Actor(oil_platform(dice), "platform", (distance * dice.uniform(-0.3, 0.3), distance), dice.uniform(0, 6))
+        )

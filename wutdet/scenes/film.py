@@ -59,7 +59,12 @@ def render_frame(spec: SequenceSpec, frame_index: int) -> Frame:
     for ridge in (*far, *(ridge for ridge in stage.ridges if ridge.hides)):
         draw_ridge(canvas, ridge)
     order = stage.drawing_order(camera, time_s)
-    numbers = {id(actor): i + 1 for i, actor in enumerate(a for group in (stage.loose, *(c.members for c in stage.clusters)) for a in group if a.ship)}
+    numbers = {
+        id(actor): i + 1
+        for i, actor in enumerate(
+            a for group in (stage.loose, *(c.members for c in stage.clusters)) for a in group if a.ship
+        )
+    }
     for actor in order:
         draw_wake(canvas, actor, time_s, dice)
     drawn: dict[int, tuple[str, Drawn]] = {}

@@ -25,7 +25,7 @@ MIN_SEEN_PX = 4
 MIN_SEEN_CONTRAST = 3.0
 MIN_PIXELS = 12
 MIN_SIDE_PX = 6
-MIN_CONTRAST = 8.0
+MIN_CONTRAST = 9.0
 MIN_VISIBLE = 0.15
 CLEAR_PIXELS = 900
 
@@ -69,10 +69,20 @@ def ship_boxes(owner: np.ndarray, drawn: Mapping[int, tuple[str, Drawn]], noise_
         doubtful = (
             pixels < MIN_PIXELS
             or max(wide, high) < MIN_SIDE_PX
-            or note.contrast < MIN_CONTRAST + 0.5 * noise_levels
+            or note.contrast < MIN_CONTRAST + noise_levels
             or (visible < MIN_VISIBLE and pixels < CLEAR_PIXELS)
         )
-        boxes.append(ShipBox((left, top, left + wide, top + high), pixels, number, kind, round(visible, 4), round(note.contrast, 2), doubtful))
+        boxes.append(
+            ShipBox(
+                (left, top, left + wide, top + high),
+                pixels,
+                number,
+                kind,
+                round(visible, 4),
+                round(note.contrast, 2),
+                doubtful,
+            )
+        )
     return boxes
 
 

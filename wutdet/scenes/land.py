@@ -76,10 +76,15 @@ def draw_ridge(canvas: Canvas, ridge: Ridge) -> None:
     air = np.float32(weather.air)
     size = (right - left, lower - upper)
     texel = max(1.0, ridge.clump_m * camera.focal_px / distance / 10)
-    matrix = np.array([[1 / texel, 0, (left + camera.yaw * camera.focal_px) / texel],
-                       [0, 1 / texel, (upper - camera.pitch * camera.focal_px) / texel]])  # fmt: skip
-    grain = cv2.warpAffine(noise.leaves(), matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                           borderMode=cv2.BORDER_WRAP)  # fmt: skip
+    matrix = np.array(
+        [
+            [1 / texel, 0, (left + camera.yaw * camera.focal_px) / texel],
+            [0, 1 / texel, (upper - camera.pitch * camera.focal_px) / texel],
+        ]
+    )
+    grain = cv2.warpAffine(
+        noise.leaves(), matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_WRAP
+    )
     own = np.float32(ridge.colour) * strength * clear
     shade = 1 + np.clip((np.arange(256, dtype=np.float32) - 128) / 40 * ridge.rough, -0.6, 0.9)
     table = np.clip(shade[:, None] * own + air * (1 - clear), 0, 255).astype(np.uint8).reshape(1, 256, 3)

@@ -46,7 +46,9 @@ def _tiled(texture: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def waves() -> np.ndarray:
     """uint8 [4096, 3072], 128 + WAVE_LEVELS * height: crests along x, sharper above than below."""
-    rough = fractal("waves", [((16, 64), 0.7), ((32, 128), 1.0), ((64, 256), 1.0), ((128, 512), 0.7), ((512, 1024), 0.3)])
+    rough = fractal(
+        "waves", [((16, 64), 0.7), ((32, 128), 1.0), ((64, 256), 1.0), ((128, 512), 0.9), ((512, 1024), 0.45)]
+    )
     swell = fractal("swell", [((4, 16), 1.0), ((8, 32), 0.6)])
     ridged = rough * 0.75 + 0.45 * (1.2 - np.abs(fractal("crest", [((32, 64), 1.0), ((64, 128), 0.6)]))) + 0.35 * swell
     ridged = ridged + 0.15 * ridged * np.abs(ridged)
@@ -65,14 +67,26 @@ def foam() -> np.ndarray:
 @lru_cache(maxsize=1)
 def clouds() -> np.ndarray:
     """float32 [1024, 1024], mean 0, deviation 1."""
-    return fractal("clouds", [((4, 4), 1.0), ((8, 8), 0.7), ((16, 16), 0.45), ((32, 32), 0.28), ((64, 64), 0.17),
-                              ((128, 128), 0.1), ((256, 256), 0.05)])  # fmt: skip
+    return fractal(
+        "clouds",
+        [
+            ((4, 4), 1.0),
+            ((8, 8), 0.7),
+            ((16, 16), 0.45),
+            ((32, 32), 0.28),
+            ((64, 64), 0.17),
+            ((128, 128), 0.1),
+            ((256, 256), 0.05),
+        ],
+    )
 
 
 @lru_cache(maxsize=1)
 def leaves() -> np.ndarray:
     """uint8 [1024, 1024], 128 + 40 * height: clumps for trees, rock, rust and foam."""
-    clumps = fractal("leaves", [((16, 16), 0.4), ((32, 32), 0.6), ((64, 64), 0.9), ((128, 128), 0.9), ((256, 256), 0.6)])
+    clumps = fractal(
+        "leaves", [((16, 16), 0.4), ((32, 32), 0.6), ((64, 64), 0.9), ((128, 128), 0.9), ((256, 256), 0.6)]
+    )
     return np.clip(clumps * 40 + 128, 0, 255).astype(np.uint8)
 
 

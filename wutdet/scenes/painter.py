@@ -78,8 +78,16 @@ class Canvas:
         strength = weather.ambient * sky + weather.light * np.maximum(facing, 0)
         return np.clip(solid.colour * strength[:, None] * np.float32(weather.tint), 0, 255)
 
-    def draw(self, solid: Solid, position, heading: float, owner: int = 0, roll: float = 0.0, pitch: float = 0.0,
-             mirror: float = 0.0) -> Drawn | None:  # fmt: skip
+    def draw(
+        self,
+        solid: Solid,
+        position,
+        heading: float,
+        owner: int = 0,
+        roll: float = 0.0,
+        pitch: float = 0.0,
+        mirror: float = 0.0,
+    ) -> Drawn | None:
         """Draws a model; None where it is outside the frame or behind the camera.
 
         Args:
@@ -92,7 +100,11 @@ class Canvas:
         turn = np.array([[sin_h, -cos_h, 0], [cos_h, sin_h, 0], [0, 0, 1.0]])
         if roll or pitch:
             cr, sr, cp, sp = np.cos(roll), np.sin(roll), np.cos(pitch), np.sin(pitch)
-            turn = turn @ np.array([[cp, 0, -sp], [0, 1, 0], [sp, 0, cp]]) @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+            turn = (
+                turn
+                @ np.array([[cp, 0, -sp], [0, 1, 0], [sp, 0, cp]])
+                @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+            )
         position = np.asarray(position, np.float64)
         pixels, depth = camera.project(solid.vertices @ turn.T + position)
         if depth.min() < NEAR_M:
@@ -112,7 +124,9 @@ class Canvas:
         self._faces(canvas, solid, (pixels - (left, top)) * sub, eye, per_m, sub, heading, distance)
         patch = cv2.resize(canvas, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
         if extent > 30:
-            self._weathered(patch, per_m, distance, int(abs(position[0]) * 7 + abs(position[1]) * 3) if owner == 0 else owner * 97)
+            self._weathered(
+                patch, per_m, distance, int(abs(position[0]) * 7 + abs(position[1]) * 3) if owner == 0 else owner * 97
+            )
         if mirror > 0:
             self._mirror(left, top, patch, mirror)
         owned, contrast = self.blend(left, top, patch, owner)
@@ -121,8 +135,10 @@ class Canvas:
         inside = (right - left) * (bottom - top) / ((x1 - x0 + 2) * (y1 - y0 + 2))
         return Drawn(owned, min(1.0, float(inside)), contrast, (left, top, right, bottom))
 
-    def _faces(self, canvas, solid: Solid, points, eye, per_m: float, sub: int, heading: float, distance: float) -> None:
-        towards = np.einsum('ij,ij->i', eye - solid.centre, solid.normal) > 0
+    def _faces(
+        self, canvas, solid: Solid, points, eye, per_m: float, sub: int, heading: float, distance: float
+    ) -> None:
+        towards = np.einsum("ij,ij->i", eye - solid.centre, solid.normal) > 0
         rods = ~solid.normal.any(axis=1)
         seen = (towards | solid.two_sided) & (solid.detail_m * per_m > np.where(rods, 0.1, 0.3))
         clear = float(self.weather.transmission(distance))
@@ -153,8 +169,13 @@ class Canvas:
         height, width = patch.shape[:2]
         texel = 0.12 * max(1.0, per_m)
         matrix = np.array([[1 / texel, 0, place % 512], [0, 0.5 / texel, place % 317]]) * 1.0
-        grain = cv2.warpAffine(noise.leaves(), matrix, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                               borderMode=cv2.BORDER_WRAP)  # fmt: skip
+        grain = cv2.warpAffine(
+            noise.leaves(),
+            matrix,
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_WRAP,
+        )
         depth = 0.055 * float(self.weather.transmission(distance))
         table = np.clip(200 * (1 + (np.arange(256) - 128) / 40 * depth), 0, 255).astype(np.uint8)
         factor = cv2.LUT(grain, table)

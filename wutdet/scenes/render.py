@@ -11,7 +11,6 @@ import json
 import logging
 import multiprocessing
 import os
-import shutil
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -25,10 +24,10 @@ from wutdet.dataset.builder import DatasetBuilder
 from wutdet.dataset.classes import ClassMap
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import UsageError, WutdetError
-from wutdet.files import write_bytes, write_json, write_text
+from wutdet.files import atomic_path, write_json, write_text
 from wutdet.scenes.direct import SequenceSpec
 from wutdet.scenes.film import render_frame
-from wutdet.scenes.plan import plan
+from wutdet.scenes.plan import SIZES, plan
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +48,11 @@ class RenderResult:
 
     def to_text(self) -> str:
         dataset = self.dataset
-        text = f"{len(dataset)} frames in {len(dataset.sequence.counts())} sequences, {dataset.box_count} boxes: {self.out}"
+        sequences = len(dataset.sequence.counts())
+        text = f"{len(dataset)} frames in {sequences} sequences, {dataset.box_count} boxes: {self.out}"
         if self.rendered:
-            text += f"\nrendered {self.rendered} frames in {self.seconds:.1f} s ({self.rendered / self.seconds:.1f} frames/s)"
+            rate = self.rendered / self.seconds
+            text += f"\nrendered {self.rendered} frames in {self.seconds:.1f} s ({rate:.1f} frames/s)"
         if self.kept:
             text += f"\nkept {self.kept} frames of an earlier run"
         return text
@@ -75,16 +76,30 @@ def run(config: RenderConfig) -> RenderResult:
     start = time.perf_counter()
     before = set(_finished(config.out))
     dataset = render_dataset(
-        config.out, sequences=config.sequences, frames=config.frames, seed=config.seed, size=config.size,
-        stride_s=config.stride_s, workers=config.workers, quality=config.quality,
-    )  # fmt: skip
+        config.out,
+        sequences=config.sequences,
+        frames=config.frames,
+        seed=config.seed,
+        size=config.size,
+        stride_s=config.stride_s,
+        workers=config.workers,
+        quality=config.quality,
+    )
     kept = len(before & {Path(p).stem for p in dataset.path})
     return RenderResult(config.out, dataset, len(dataset) - kept, kept, time.perf_counter() - start)
 
 
-def render_dataset(out: str | Path, *, sequences: int = RenderConfig.sequences, frames: int = RenderConfig.frames,
-                   seed: int = RenderConfig.seed, size: str = RenderConfig.size, stride_s: float = RenderConfig.stride_s,
-                   workers: int = RenderConfig.workers, quality: int = RenderConfig.quality) -> Dataset:  # fmt: skip
+def render_dataset(
+    out: str | Path,
+    *,
+    sequences: int = RenderConfig.sequences,
+    frames: int = RenderConfig.frames,
+    seed: int = RenderConfig.seed,
+    size: str = RenderConfig.size,
+    stride_s: float = RenderConfig.stride_s,
+    workers: int = RenderConfig.workers,
+    quality: int = RenderConfig.quality,
+) -> Dataset:
     """Renders a data set into a folder and returns it. The bytes written do not depend on ``workers``.
 
     Args:
@@ -100,6 +115,8 @@ def render_dataset(out: str | Path, *, sequences: int = RenderConfig.sequences, 
     """
     out = Path(out)
     _check(sequences, frames, stride_s, workers, quality)
+    if size != "mixed" and size not in SIZES:
+        raise UsageError(f"unknown size '{size}'", hint=f"sizes: {', '.join(SIZES)}, mixed")
     settings = {"version": RENDERER_VERSION, "seed": seed, "size": size, "stride_s": stride_s, "quality": quality}
     _claim(out, settings)
     specs = plan(sequences, seed, size, stride_s)
@@ -119,8 +136,12 @@ def frame_name(spec: SequenceSpec, frame_index: int) -> str:
 
 
 def _check(sequences: int, frames: int, stride_s: float, workers: int, quality: int) -> None:
-    for name, value, low, high in (("sequences", sequences, 1, 100_000), ("frames", frames, 1, 100_000),
-                                   ("workers", workers, 0, 1024), ("quality", quality, 1, 100)):  # fmt: skip
+    for name, value, low, high in (
+        ("sequences", sequences, 1, 100_000),
+        ("frames", frames, 1, 100_000),
+        ("workers", workers, 0, 1024),
+        ("quality", quality, 1, 100),
+    ):
         if not low <= value <= high:
             raise UsageError(f"--{name} is {value}; it must lie between {low} and {high}")
     if not 0 < stride_s <= 3600:
@@ -136,33 +157,48 @@ def _claim(out: Path, settings: dict) -> None:
         try:
             found = json.loads(marker.read_text("utf-8"))
         except ValueError as error:
-            raise UsageError(f"not a readable render.json ({error})", file=marker, hint="choose an empty folder") from error
+            raise UsageError(
+                f"not a readable render.json ({error})", file=marker, hint="choose an empty folder"
+            ) from error
         if found != settings:
             raise UsageError(
                 f"the folder holds another rendering ({_difference(found, settings)})",
-                file=marker, hint="choose another folder, or the same settings to continue it",
-            )  # fmt: skip
+                file=marker,
+                hint="choose another folder, or the same settings to continue it",
+            )
         return
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError("the folder is not empty and holds no rendering", file=out, hint="choose an empty or new folder")
+        raise UsageError(
+            "the folder is not empty and holds no rendering", file=out, hint="choose an empty or new folder"
+        )
     write_json(marker, settings)
 
 
 def _difference(found, wanted: dict) -> str:
     if not isinstance(found, dict):
         return "no settings"
-    return ", ".join(f"{key} {found.get(key)} there, {value} asked" for key, value in wanted.items() if found.get(key) != value) or "other keys"
+    return (
+        ", ".join(
+            f"{key} {found.get(key)} there, {value} asked" for key, value in wanted.items() if found.get(key) != value
+        )
+        or "other keys"
+    )
 
 
 def _finished(out: Path) -> dict[str, dict]:
     """Frames of an earlier run whose picture and boxes are both there."""
     done = {}
     for file in sorted((Path(out) / _UNFINISHED).glob("*.json")):
-        if (Path(out) / "images" / f"{file.stem}.jpg").is_file():
-            try:
-                done[file.stem] = json.loads(file.read_text("utf-8"))
-            except ValueError:
-                log.warning("%s is damaged; the frame is rendered again", file)
+        picture = Path(out) / "images" / f"{file.stem}.jpg"
+        try:
+            note = json.loads(file.read_text("utf-8"))
+            whole = picture.is_file() and picture.stat().st_size == note["bytes"]
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if whole:
+            done[file.stem] = note
+        else:
+            log.warning("%s and its picture do not fit together; the frame is rendered again", file)
     return done
 
 
@@ -172,12 +208,23 @@ def _render_one(out: Path, spec: SequenceSpec, frame_index: int, quality: int) -
     if not ok:
         raise WutdetError("OpenCV could not encode a frame as JPEG")
     name = frame_name(spec, frame_index)
-    write_bytes(out / "images" / f"{name}.jpg", data.tobytes())
+    # No fsync per frame, it would cost as much as the drawing; the size tells later whether all bytes arrived.
+    with atomic_path(out / "images" / f"{name}.jpg") as temporary:
+        temporary.write_bytes(data.tobytes())
     boxes = [
-        {"xyxy": list(b.xyxy), "pixels": b.pixels, "ship": b.ship, "kind": b.kind, "visible": b.visible, "contrast": b.contrast, "ignore": b.ignore}
+        {
+            "xyxy": list(b.xyxy),
+            "pixels": b.pixels,
+            "ship": b.ship,
+            "kind": b.kind,
+            "visible": b.visible,
+            "contrast": b.contrast,
+            "ignore": b.ignore,
+        }
         for b in frame.boxes
     ]
-    write_json(out / _UNFINISHED / f"{name}.json", {"boxes": boxes}, indent=None)
+    with atomic_path(out / _UNFINISHED / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps({"bytes": len(data), "boxes": boxes}), "utf-8")
 
 
 def _render_some(out: Path, spec: SequenceSpec, numbers: list[int], quality: int) -> int:
@@ -233,12 +280,17 @@ def _collect(out: Path, jobs) -> Dataset:
         for frame_index in numbers:
             name = frame_name(spec, frame_index)
             row = builder.add_image(
-                f"{name}.jpg", spec.size_wh, frame_index=frame_index, conditions=spec.conditions,
+                f"{name}.jpg",
+                spec.size_wh,
+                frame_index=frame_index,
+                conditions=spec.conditions,
                 annotation_file="../annotations/all.json",
                 labels={"sequence": f"rendered/{spec.name}", "source": "rendered", "scene": spec.scene},
-            )  # fmt: skip
+            )
             for box in finished[name]["boxes"]:
-                builder.add_box(row, box["xyxy"], "ship", ignore=box["ignore"], labels={"kind": box["kind"], "ship": box["ship"]})
+                builder.add_box(
+                    row, box["xyxy"], "ship", ignore=box["ignore"], labels={"kind": box["kind"], "ship": box["ship"]}
+                )
     return builder.build()
 
 
@@ -249,6 +301,7 @@ def _write_annotations(dataset: Dataset, file: Path) -> None:
 
 
 def _readme(dataset: Dataset, settings: dict) -> str:
+    ignored = int(dataset.ignore.sum())
     scenes = ", ".join(f"{k} {v}" for k, v in sorted(dataset.scene.counts().items()))
     tags = ", ".join(f"{name} {int(dataset.has_condition(name).sum())}" for name in ("clear", *dataset.condition_names))
     return f"""# Rendered sea scenes
@@ -256,7 +309,7 @@ def _readme(dataset: Dataset, settings: dict) -> str:
 Made by `wutdet data render`; settings in `render.json`. No photograph and no third-party model went into it.
 
 - `images/`: {len(dataset)} JPEG frames, `<sequence>_<frame>.jpg`
-- `annotations/all.json`: COCO, one class `ship`, {dataset.box_count} boxes, {int(dataset.ignore.sum())} of them marked `ignore`
+- `annotations/all.json`: COCO, one class `ship`, {dataset.box_count} boxes, {ignored} of them marked `ignore`
 - frames per scene: {scenes}
 - frames per condition (a frame may have several): {tags}
 

@@ -42,7 +42,9 @@ class Sensor:
 def make_sensor(dice: Dice, moving: bool, rain: float, dark: bool) -> Sensor:
     return Sensor(
         blur_px=dice.pick([0.0, 0.5, 0.8, 1.2], [2, 4, 3, 1]),
-        motion_px=dice.integer(2, 7) if (dice.chance(0.25) if moving else dice.chance(0.05)) or (dark and moving) else 0,
+        motion_px=dice.integer(2, 7)
+        if (dice.chance(0.25) if moving else dice.chance(0.05)) or (dark and moving)
+        else 0,
         vignette=dice.uniform(0, 0.35) if dice.chance(0.6) else 0.0,
         contrast=dice.uniform(0.88, 1.22),
         brightness=dice.uniform(-10, 12) if not dark else dice.uniform(-2, 14),
@@ -58,7 +60,7 @@ def make_sensor(dice: Dice, moving: bool, rain: float, dark: bool) -> Sensor:
 @lru_cache(maxsize=4)
 def _vignette(size_wh: tuple[int, int], strength: float) -> np.ndarray:
     width, height = size_wh
-    y, x = np.mgrid[0 : height : 8, 0 : width : 8].astype(np.float32)
+    y, x = np.mgrid[0:height:8, 0:width:8].astype(np.float32)
     radius = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) * 2
     small = (255 * (1 - strength * radius)).astype(np.uint8)
     grey = cv2.resize(small, size_wh, interpolation=cv2.INTER_LINEAR)
@@ -84,7 +86,13 @@ def add_lamps(canvas: Canvas) -> None:
         x, y = int(u) // step, int(v) // step
         cv2.circle(layer, (x, y), max(1, int(radius)), tuple(45 * c * power * (1 + 0.4 * radius) for c in colour), -1)
         reach = int(min(height * 0.12, 10 + radius * 18)) // step
-        cv2.line(layer, (x, y), (x, min(height // step - 1, y + reach * 2)), tuple(14 * c * power for c in colour), max(1, int(radius)))
+        cv2.line(
+            layer,
+            (x, y),
+            (x, min(height // step - 1, y + reach * 2)),
+            tuple(14 * c * power for c in colour),
+            max(1, int(radius)),
+        )
     glow = cv2.GaussianBlur(layer, (0, 0), 3.0)
     wide = cv2.GaussianBlur(cv2.resize(layer, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (0, 0), 5.0)
     glow = glow + 1.2 * cv2.resize(wide, (glow.shape[1], glow.shape[0]), interpolation=cv2.INTER_LINEAR)
@@ -102,7 +110,7 @@ def add_rain(frame: np.ndarray, rain: float, dice: Dice) -> np.ndarray:
         x, y, long = dice.uniform(0, width / 2), dice.uniform(-20, height / 2), dice.uniform(5, 28)
         cv2.line(streaks, (int(x), int(y)), (int(x + long * slant), int(y + long)), int(dice.uniform(8, 38)), 1)
     streaks = cv2.blur(streaks, (1, 3))
-    bright = max(0.25, min(1.0, float(frame[:: 16, :: 16].mean()) / 130))
+    bright = max(0.25, min(1.0, float(frame[::16, ::16].mean()) / 130))
     large = cv2.resize(streaks, (width, height), interpolation=cv2.INTER_LINEAR)
     large = cv2.convertScaleAbs(large, alpha=bright * 1.3)
     return cv2.add(frame, cv2.merge([large, large, large]))

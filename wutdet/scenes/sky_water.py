@@ -23,7 +23,9 @@ def _grid(camera: Camera, top: int, bottom: int, step: int) -> tuple[np.ndarray,
     return camera.directions(u, v), (columns * step, rows * step)
 
 
-def paint_sky(frame: np.ndarray, camera: Camera, weather: Weather, bottom: int, cloud_shift: tuple[float, float]) -> None:
+def paint_sky(
+    frame: np.ndarray, camera: Camera, weather: Weather, bottom: int, cloud_shift: tuple[float, float]
+) -> None:
     """Fills rows 0..bottom of ``frame`` in place. ``cloud_shift`` (texels) moves the clouds."""
     bottom = min(bottom, frame.shape[0])
     if bottom <= 0:
@@ -41,22 +43,32 @@ def paint_sky(frame: np.ndarray, camera: Camera, weather: Weather, bottom: int, 
         density = np.clip((texture + (weather.cloud_cover - 0.5) * 3.2) * 0.8, 0, 1)
         density *= np.clip(up * 14 + 0.25, 0, 1)
         depth = np.clip(texture * 0.35 + 0.35, 0, 1)[..., None]
-        cloud = np.float32(weather.cloud_light) + (np.float32(weather.cloud_dark) - np.float32(weather.cloud_light)) * depth
+        cloud = (
+            np.float32(weather.cloud_light) + (np.float32(weather.cloud_dark) - np.float32(weather.cloud_light)) * depth
+        )
         cloud = cloud * 0.75 + sky * 0.25
         sky += (cloud - sky) * (density * 0.9)[..., None]
     # Thick air hides the sky, most of all near the horizon.
-    veil = np.exp(-up * weather.visibility_m / 2500.0)[..., None] if weather.visibility_m < 9000 else np.exp(-up * 22)[..., None] * 0.6
+    veil = (
+        np.exp(-up * weather.visibility_m / 2500.0)[..., None]
+        if weather.visibility_m < 9000
+        else np.exp(-up * 22)[..., None] * 0.6
+    )
     sky += (np.float32(weather.air) - sky) * veil
     if weather.sun_glare > 0:
         angle = np.arccos(np.clip(rays @ np.float32(weather.sun), -1, 1))
-        glow = weather.sun_glare * (260 * np.exp(-((angle / 0.035) ** 2)) + 90 * np.exp(-angle / 0.12) + 45 * np.exp(-angle / 0.5))
+        glow = weather.sun_glare * (
+            260 * np.exp(-((angle / 0.035) ** 2)) + 90 * np.exp(-angle / 0.12) + 45 * np.exp(-angle / 0.5)
+        )
         sky += glow[..., None] * np.float32([0.86, 0.95, 1.0])
     small = np.clip(sky, 0, 255).astype(np.uint8)
     large = cv2.resize(small, (wide, high), interpolation=cv2.INTER_LINEAR)
     frame[:bottom] = large[:bottom, : frame.shape[1]]
 
 
-def _wave_field(camera: Camera, weather: Weather, top: int, dice: Dice, below: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _wave_field(
+    camera: Camera, weather: Weather, top: int, dice: Dice, below: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
     """float32 [rows, W] wave heights of deviation about 1 for rows top.., and white caps 0..1 (or None).
 
     Each band of distances samples the texture with texels about as large as one pixel there, in both directions, so
@@ -146,7 +158,9 @@ def paint_water(frame: np.ndarray, camera: Camera, weather: Weather, dice: Dice)
         sun_azimuth = np.arctan2(weather.sun[0], weather.sun[1])
         away = np.abs((azimuth - sun_azimuth + np.pi) % (2 * np.pi) - np.pi)
         sun_up = max(0.05, weather.sun[2])
-        path = np.exp(-((away / (0.12 + 0.2 * weather.sea + 0.25 * down)) ** 2)) * np.exp(-(((down - sun_up * 0.7) / (sun_up + 0.25)) ** 2))
+        path = np.exp(-((away / (0.12 + 0.2 * weather.sea + 0.25 * down)) ** 2)) * np.exp(
+            -(((down - sun_up * 0.7) / (sun_up + 0.25)) ** 2)
+        )
         glint = (path * weather.sun_glare).astype(np.float32)
         colour += (glint * 85)[..., None] * np.float32([0.85, 0.95, 1.0])
     colour += (np.float32(weather.air) - colour) * (1 - clear[..., None])
@@ -168,7 +182,15 @@ def paint_water(frame: np.ndarray, camera: Camera, weather: Weather, dice: Dice)
         sparkle *= enlarge(glint * 260 * clear)
         ripple += sparkle
     if caps is not None:
-        caps *= enlarge((clear * max(0.0, weather.sea - 0.45) * 2.2 * (255 - np.float32(weather.water).mean()) * (weather.ambient + weather.light)).astype(np.float32))
+        caps *= enlarge(
+            (
+                clear
+                * max(0.0, weather.sea - 0.45)
+                * 2.2
+                * (255 - np.float32(weather.water).mean())
+                * (weather.ambient + weather.light)
+            ).astype(np.float32)
+        )
         ripple += caps
     ripple16 = ripple.astype(np.int16)
     water = cv2.add(base, cv2.merge([ripple16, ripple16, ripple16]), dtype=cv2.CV_8U)

@@ -83,7 +83,9 @@ class SolidBuilder:
     def light(self, position, bgr=(0.75, 0.9, 1.0), size_m: float = 0.5) -> None:
         self._lights.append((*position, *bgr, size_m))
 
-    def prism(self, bottom_xy, top_xy, z0: float, z1: float, colour: Colour, top: Colour, detail_m: float = 99.0) -> None:
+    def prism(
+        self, bottom_xy, top_xy, z0: float, z1: float, colour: Colour, top: Colour, detail_m: float = 99.0
+    ) -> None:
         """Side walls between two outlines of n corners at heights z0 and z1, and a lid."""
         n = len(bottom_xy)
         mid_x, mid_y = sum(p[0] for p in bottom_xy) / n, sum(p[1] for p in bottom_xy) / n
@@ -94,8 +96,21 @@ class SolidBuilder:
             self._add(((ax, ay, z0), (bx, by, z0), (cx, cy, z1), (dx, dy, z1)), colour, outward, False, detail_m)
         self._add([(x, y, z1) for x, y in top_xy], top, (0, 0, 1), False, detail_m)
 
-    def box(self, x0, x1, y0, y1, z0, z1, colour: Colour, top: Colour | None = None, *, front: float = 0.0,
-            back: float = 0.0, detail_m: float | None = None):  # fmt: skip
+    def box(
+        self,
+        x0,
+        x1,
+        y0,
+        y1,
+        z0,
+        z1,
+        colour: Colour,
+        top: Colour | None = None,
+        *,
+        front: float = 0.0,
+        back: float = 0.0,
+        detail_m: float | None = None,
+    ):
         """An upright box; ``front`` and ``back`` move the upper front and back edges inwards by so many metres."""
         if detail_m is None:
             detail_m = min(x1 - x0, y1 - y0, z1 - z0)
@@ -114,7 +129,9 @@ class SolidBuilder:
             step = (x1 - x0) / count
             for i in range(count):
                 a, b = x0 + step * (i + 0.2), x0 + step * (i + 0.8)
-                self.face([(a, yy, z0), (b, yy, z0), (b, yy, z1), (a, yy, z1)], colour, (0, side, 0), min(step, z1 - z0))
+                self.face(
+                    [(a, yy, z0), (b, yy, z0), (b, yy, z1), (a, yy, z1)], colour, (0, side, 0), min(step, z1 - z0)
+                )
 
     def end_windows(self, x, y0, y1, z0, z1, colour: Colour, facing: int = 1) -> None:
         """A window strip on the front (facing 1) or back (-1) wall at ``x``."""

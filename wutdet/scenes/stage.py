@@ -120,7 +120,11 @@ class Stage:
         """The camera at a time: fixed, or rolling, pitching, panning and moving forward."""
         wave = 2 * np.pi * time_s / self.sway_s + self.sway_phase
         return Camera(
-            position=(0.0, self.forward_mps * time_s, self.height_m * (1 + 0.04 * min(1.0, self.sway * 30) * float(np.sin(wave * 0.7)))),
+            position=(
+                0.0,
+                self.forward_mps * time_s,
+                self.height_m * (1 + 0.04 * min(1.0, self.sway * 30) * float(np.sin(wave * 0.7))),
+            ),
             yaw=self.pan_rps * time_s + 0.5 * self.sway * float(np.sin(wave * 0.31 + 1)),
             pitch=self.pitch + 0.45 * self.sway * float(np.sin(wave * 0.83 + 2)),
             roll=self.roll + self.sway * float(np.sin(wave)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wutdet.scenes.dice import Dice
-from wutdet.scenes.merchant import BOX_COLOURS
+from wutdet.scenes.fittings import BOX_COLOURS
 from wutdet.scenes.solids import Solid, SolidBuilder
 
 CONCRETE = [(150, 155, 158), (120, 122, 122), (165, 175, 180), (95, 98, 100)]
@@ -19,8 +19,17 @@ def quay(dice: Dice, length: float, width: float, height: float) -> Solid:
     wall = dice.colour(dice.pick(CONCRETE), 10)
     b.box(-length / 2, length / 2, -width, 0, 0, height, tuple(c * 0.8 for c in wall), dice.colour((150, 155, 155), 10))
     b.base_top_z = height
-    b.face([(-length / 2, 0.03, 0), (length / 2, 0.03, 0), (length / 2, 0.03, height * 0.35), (-length / 2, 0.03, height * 0.35)],
-           tuple(c * 0.45 for c in wall), (0, 1, 0), height * 0.3)  # fmt: skip
+    b.face(
+        [
+            (-length / 2, 0.03, 0),
+            (length / 2, 0.03, 0),
+            (length / 2, 0.03, height * 0.35),
+            (-length / 2, 0.03, height * 0.35),
+        ],
+        tuple(c * 0.45 for c in wall),
+        (0, 1, 0),
+        height * 0.3,
+    )
     for i in range(max(1, int(length / 9))):
         x = -length / 2 + 4 + i * 9
         b.box(x, x + 1.0, 0.05, 0.6, height * 0.2, height * 0.85, (30, 30, 32))
@@ -73,7 +82,15 @@ def gantry_crane(dice: Dice, size: float) -> Solid:
     b.next_group()
     b.rod((-span / 2, 0, high * 0.35), (span / 2, 0, high * 0.35), beam, paint)
     b.rod((-span / 2, 0, high), (span / 2, 0, high), beam, paint)
-    b.box(-span * 0.25, span * 0.25, -depth * 1.6, -depth * 0.9, high, high + size * 0.09, dice.colour(dice.pick([paint, (200, 200, 200)])))
+    b.box(
+        -span * 0.25,
+        span * 0.25,
+        -depth * 1.6,
+        -depth * 0.9,
+        high,
+        high + size * 0.09,
+        dice.colour(dice.pick([paint, (200, 200, 200)])),
+    )
     b.rod((0, -depth * 1.7, high), (0, 0, high), beam * 1.5, paint)
     reach = size * 0.75
     tip = (0.0, reach, high) if dice.chance(0.6) else (0.0, reach * 0.25, high + reach * 0.95)
@@ -129,7 +146,9 @@ def building(dice: Dice, width: float, depth: float, height: float) -> Solid:
     """Office, flats, shed, silo or house, windows towards +y; the origin lies in the middle of the ground floor."""
     b = SolidBuilder()
     style = dice.pick(["flats", "shed", "house", "tower"], [3, 2, 3, 0.5])
-    wall = dice.colour(dice.pick([(190, 200, 205), (215, 222, 225), (150, 175, 200), (120, 130, 145), (160, 165, 165), (90, 110, 150)]))
+    wall = dice.colour(
+        dice.pick([(190, 200, 205), (215, 222, 225), (150, 175, 200), (120, 130, 145), (160, 165, 165), (90, 110, 150)])
+    )
     if style == "tower":
         height, width = height * 2.2, width * 0.5
     if style == "shed":
@@ -141,12 +160,24 @@ def building(dice: Dice, width: float, depth: float, height: float) -> Solid:
         ridge = height + min(depth, width) * 0.4
         for side in (-1, 1):
             y = side * depth / 2
-            b.face([(-width / 2, y, height), (width / 2, y, height), (width / 2, 0, ridge), (-width / 2, 0, ridge)], roof, (0, side, 0.8))
+            b.face(
+                [(-width / 2, y, height), (width / 2, y, height), (width / 2, 0, ridge), (-width / 2, 0, ridge)],
+                roof,
+                (0, side, 0.8),
+            )
             x = side * width / 2
             b.face([(x, -depth / 2, height), (x, depth / 2, height), (x, 0, ridge)], wall, (side, 0, 0))
     if style in ("flats", "tower", "house"):
         for floor in range(max(1, int(height / 3))):
-            b.windows(-width / 2 + 0.8, width / 2 - 0.8, depth / 2, floor * 3 + 1, floor * 3 + 2.3, (80, 75, 70), max(2, int(width / 3.5)))
+            b.windows(
+                -width / 2 + 0.8,
+                width / 2 - 0.8,
+                depth / 2,
+                floor * 3 + 1,
+                floor * 3 + 2.3,
+                (80, 75, 70),
+                max(2, int(width / 3.5)),
+            )
             if dice.chance(0.6):
                 b.light((dice.uniform(-0.4, 0.4) * width, depth / 2 + 0.2, floor * 3 + 1.7), WARM, 0.8)
     b.light((width * 0.3, depth / 2 + 1, min(5, height)), WARM, 0.7)
@@ -178,7 +209,17 @@ def lighthouse(dice: Dice, height: float) -> Solid:
     red, white = dice.pick([(40, 40, 170), (50, 110, 40)]), (225, 228, 230)
     for i in range(4):
         r0 = height * (0.12 - i * 0.012)
-        b.box(-r0, r0, -r0, r0, height * i * 0.2, height * (i + 1) * 0.2, red if i % 2 else white, front=height * 0.01, back=height * 0.01)
+        b.box(
+            -r0,
+            r0,
+            -r0,
+            r0,
+            height * i * 0.2,
+            height * (i + 1) * 0.2,
+            red if i % 2 else white,
+            front=height * 0.01,
+            back=height * 0.01,
+        )
     b.box(-height * 0.05, height * 0.05, -height * 0.05, height * 0.05, height * 0.8, height * 0.95, (60, 60, 60))
     b.light((0, 0, height * 0.9), dice.pick([(0.3, 0.3, 1.0), (0.4, 1.0, 0.4), (0.9, 0.97, 1.0)]), 1.5)
     return b.build()
@@ -203,10 +244,18 @@ def beacon(dice: Dice) -> Solid:
     b = SolidBuilder()
     high = dice.uniform(3, 10)
     wood = dice.colour(dice.pick([(50, 60, 65), (90, 100, 105), (60, 60, 60)]))
-    for dx in ((0.0,) if dice.chance(0.4) else (-0.8, 0.0, 0.8)):
+    for dx in (0.0,) if dice.chance(0.4) else (-0.8, 0.0, 0.8):
         b.rod((dx, 0, 0), (dx * 0.3, 0, high), 0.5, wood)
     if dice.chance(0.5):
-        b.box(-0.9, 0.9, -0.3, 0.3, high, high + 1.6, dice.colour(dice.pick([(40, 40, 190), (60, 130, 40), (40, 200, 230)])))
+        b.box(
+            -0.9,
+            0.9,
+            -0.3,
+            0.3,
+            high,
+            high + 1.6,
+            dice.colour(dice.pick([(40, 40, 190), (60, 130, 40), (40, 200, 230)])),
+        )
     b.light((0, 0, high + 1.8), dice.pick([(0.2, 0.2, 1.0), (0.3, 1.0, 0.3)]), 0.5)
     return b.build()
 
@@ -214,12 +263,32 @@ def beacon(dice: Dice) -> Solid:
 def rocks(dice: Dice, length: float, height: float) -> Solid:
     """A stretch of breakwater or reef: overlapping blocks along x."""
     b = SolidBuilder()
-    b.box(-length / 2, length / 2, -height * 1.2, height * 0.4, 0, height * 0.75, dice.colour((80, 85, 88)), front=1, back=1)
+    b.box(
+        -length / 2,
+        length / 2,
+        -height * 1.2,
+        height * 0.4,
+        0,
+        height * 0.75,
+        dice.colour((80, 85, 88)),
+        front=1,
+        back=1,
+    )
     for _ in range(int(length / height * 1.4) + 1):
         b.next_group()
         x, r = dice.uniform(-0.5, 0.5) * length, height * dice.uniform(0.35, 0.7)
         y = dice.uniform(0, height * 0.8)
-        b.box(x - r, x + r, y - r, y + r, 0, height * dice.uniform(0.45, 1.05), dice.colour((95, 100, 104), 25), front=r * 0.6, back=r * 0.5)
+        b.box(
+            x - r,
+            x + r,
+            y - r,
+            y + r,
+            0,
+            height * dice.uniform(0.45, 1.05),
+            dice.colour((95, 100, 104), 25),
+            front=r * 0.6,
+            back=r * 0.5,
+        )
     return b.build()
 
 

@@ -30,9 +30,11 @@ def known_architectures() -> dict[str, Path]:
         content = yaml.safe_load(file.read_text("utf-8"))
         if content["head"][-1][2] not in _HEADS:
             continue
-        for scale in content.get("scales") or ():
+        # yolo26.yaml stands for yolo26n, yolo26s, ...; yolov10n.yaml and yolov9t.yaml say their size themselves.
+        scales = () if re.match(r"yolov?\d+[a-z]", file.stem) else content.get("scales") or ()
+        for scale in scales:
             found[re.sub(r"^(yolov?\d+)", rf"\g<1>{scale}", file.stem)] = file
-        if not content.get("scales") or file.stem.startswith("yolov3"):
+        if not scales:
             found[file.stem] = file
     return found
 

@@ -32,26 +32,20 @@ class PictureSettings:
     Attributes:
         imgsz: side of the square picture.
         frame_size: long side of the scaled frame from which crops are taken; None: whole frames at ``imgsz``.
+        augment: effects, crops, scale, mirroring and colours.
+        seed: of all choices.
         whole_frames: share of pictures that show the whole frame although ``frame_size`` is given.
         mosaic: probability of a mosaic.
-        last_mosaic_epoch: first epoch (0-based) without mosaics.
-        scale_jitter: the scale varies between ``1 - scale_jitter`` and ``1 + scale_jitter``.
-        flip: probability of mirroring.
-        hsv: strengths of hue, saturation and value jitter.
-        focus: probability that a crop is laid around a ship.
+        first_plain_epoch: first epoch (0-based) without mosaics.
     """
 
     imgsz: int
     frame_size: int | None
     augment: AugmentConfig
-    seed: int = 0
-    whole_frames: float = 0.15
-    mosaic: float = 0.5
-    last_mosaic_epoch: int = 1 << 30
-    scale_jitter: float = 0.4
-    flip: float = 0.5
-    hsv: tuple[float, float, float] = (0.015, 0.5, 0.4)
-    focus: float = 0.7
+    seed: int
+    whole_frames: float
+    mosaic: float
+    first_plain_epoch: int
 
 
 class FrameReader:
@@ -142,7 +136,7 @@ class TrainingPictures(TorchDataset):
         settings = self.settings
         rng = np.random.default_rng((settings.seed, epoch, row))
         side = (settings.imgsz, settings.imgsz)
-        if epoch < settings.last_mosaic_epoch and rng.random() < settings.mosaic:
+        if epoch < settings.first_plain_epoch and rng.random() < settings.mosaic:
             image, xyxy, category = self._mosaic(rng, row, side)
         else:
             image, xyxy, category = self._tile(rng, row, side, whole=self._show_whole(rng))
@@ -179,26 +173,26 @@ class TrainingPictures(TorchDataset):
 
     def _tile(self, rng: np.random.Generator, row: int, size_wh: tuple[int, int], *, whole: bool):
         """One view on one frame: picture, boxes [N, 4] in its pixels (clipped) and their categories [N]."""
-        settings, dataset = self.settings, self.dataset
+        settings, augment, dataset = self.settings, self.settings.augment, self.dataset
         frame_wh = tuple(int(v) for v in dataset.size_wh[row])
         rows = dataset.box_rows(row)
         xyxy, category, ignore = dataset.xyxy[rows], dataset.category[rows], dataset.ignore[rows]
-        jitter = settings.scale_jitter
+        jitter = augment.scale
         if whole:
             fit = min(side / frame for side, frame in zip(size_wh, frame_wh, strict=True))
             scale = fit * rng.uniform(max(1 - jitter, 0.1), 1.0)
         else:
             scale = (settings.frame_size or settings.imgsz) / max(frame_wh)
             # Without frame_size a crop zooms in on far ships; with it, crops keep the scale of the evaluation.
-            zoom = 1.0 if settings.frame_size is not None or not settings.augment.crop else 1.5
+            zoom = 1.0 if settings.frame_size is not None or not augment.crop else 1.5
             scale *= np.exp(rng.uniform(np.log(max(1 - jitter, 0.1)), np.log((1 + jitter) * zoom)))
             scale = self._fit_largest(rng, xyxy[~ignore], scale, size_wh)
         view = choose_view(
-            rng, frame_wh, xyxy[~ignore], scale, size_wh, focus=settings.focus, flip=rng.random() < settings.flip
+            rng, frame_wh, xyxy[~ignore], scale, size_wh, focus=augment.focus, flip=rng.random() < augment.flip
         )
         image, shrink = self.reader.read(row, scale)
         picture = draw_view(image, shrink, view)
-        picture = jitter_colour(picture, settings.hsv, rng)
+        picture = jitter_colour(picture, (augment.hue, augment.saturation, augment.value), rng)
         horizon = (horizon_row(frame_wh, xyxy, rng) * scale - view.origin_xy[1]) / size_wh[1]
         picture = self.effects(picture, horizon, int(rng.integers((1 << 31) - 1)))
         picture = restore_padding(picture, view.to_picture(np.array([[0.0, 0.0, *frame_wh]]))[0])

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from wutdet.errors import DataError, UsageError
-from wutdet.files import write_text
+from wutdet.files import write_json, write_text
 
 _PACKAGES = ("wutdet", "torch", "torchvision", "ultralytics", "albumentations", "numpy", "opencv-python-headless")
 
@@ -57,6 +57,18 @@ def environment(seed: int, command: list[str] | None = None) -> dict:
         "git_commit": _git_commit(),
         "seed": seed,
     }
+
+
+def record_environment(file: Path, seed: int) -> None:
+    """Writes environment.json; a resumed run adds its own under ``"resumed"`` and leaves the first one alone."""
+    now = environment(seed)
+    if file.exists():
+        try:
+            first = json.loads(file.read_text("utf-8"))
+        except json.JSONDecodeError as error:
+            raise DataError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
+        now = {**first, "resumed": [*first.get("resumed", []), now]}
+    write_json(file, now)
 
 
 def _cpu_name() -> str:

@@ -15,7 +15,7 @@ from wutdet.dataset.load import load_dataset
 from wutdet.errors import DataError
 from wutdet.files import write_json
 from wutdet.train.offline import import_ultralytics
-from wutdet.train.records import MetricsLog, environment, new_run_folder
+from wutdet.train.records import MetricsLog, new_run_folder, record_environment
 from wutdet.train.settings import check, eval_size, picture_settings, resumed_config, ultralytics_settings
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def run(config: TrainConfig) -> TrainResult:
     state = None
     folder = config.resume
     if folder is not None:
-        config = resumed_config(Path(folder), config)
+        config = resumed_config(Path(folder))
     check(config)
     train, val = training_frames(config), validation_frames(config)
     import_ultralytics()
@@ -101,7 +101,7 @@ def run(config: TrainConfig) -> TrainResult:
         model = build(config.model, config.weights, train.category_names)
         folder = new_run_folder(config.out)
         write_json(folder / "config.json", {"schema": "wutdet.config/1", "train": to_json(absolute_paths(config))})
-    write_json(folder / "environment.json", environment(config.seed))
+    record_environment(folder / "environment.json", config.seed)
     _train(config, settings, train, val, model, folder, state)
     result = finish(config, val, folder, started)
     _log.info("results in %s", folder)
@@ -131,7 +131,7 @@ def _train(
         eval_size=eval_size(config),
         eval_every=config.eval_every,
         minutes=config.minutes,
-        workers=config.workers,
+        workers=settings["workers"],
         facts={
             "imgsz": eval_size(config),
             "architecture": Path(definition).stem,

@@ -15,7 +15,7 @@ OPTIMIZERS = ("auto", "AdamW", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam
 #: ultralytics settings that --extra takes: those that do something here. Its augmentations are not used.
 EXTRA = {
     "box", "cls", "dfl", "momentum", "weight_decay", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "lrf", "nbs",
-    "multi_scale", "amp", "deterministic", "compile", "channels_last", "hsv_h", "hsv_s", "hsv_v", "fliplr", "scale",
+    "multi_scale", "amp", "deterministic", "compile", "channels_last",
 }  # fmt: skip
 
 
@@ -25,9 +25,11 @@ def check(config: TrainConfig) -> None:
     Raises:
         UsageError: says which and why.
     """
-    for name, low in (("epochs", 1), ("batch", 1), ("imgsz", 32), ("eval_every", 1), ("workers", 0), ("freeze", 0)):
+    for name, low in (("epochs", 1), ("batch", 1), ("imgsz", 32), ("eval_every", 1), ("freeze", 0)):
         if getattr(config, name) < low:
             raise UsageError(f"--{name.replace('_', '-')} must be at least {low}, received {getattr(config, name)}")
+    if config.workers is not None and config.workers < 0:
+        raise UsageError(f"--workers must be at least 0, received {config.workers}")
     if config.imgsz % 32:
         raise UsageError(f"--imgsz must be a multiple of 32, received {config.imgsz}")
     if config.frame_size is not None and config.frame_size < config.imgsz:
@@ -54,7 +56,7 @@ def eval_size(config: TrainConfig) -> int:
     return config.frame_size or config.imgsz
 
 
-def resumed_config(folder: Path, config: TrainConfig) -> TrainConfig:
+def resumed_config(folder: Path) -> TrainConfig:
     """The configuration that a run was started with.
 
     Raises:
@@ -118,6 +120,11 @@ def ultralytics_device(device: str) -> str:
     return f"cuda:{device}" if device.isdigit() else device
 
 
+def worker_count(config: TrainConfig, device: str) -> int:
+    """Processes that load pictures."""
+    return config.workers if config.workers is not None else 0 if device == "cpu" else 4
+
+
 def ultralytics_settings(config: TrainConfig, frame_count: int) -> dict[str, Any]:
     """Our configuration in the words of ultralytics' trainer.
 
@@ -143,7 +150,7 @@ def ultralytics_settings(config: TrainConfig, frame_count: int) -> dict[str, Any
         "batch": config.batch,
         "nbs": config.batch,  # one optimiser step per batch: short runs cannot afford to wait for 64 pictures
         "device": device.removeprefix("cuda:"),
-        "workers": config.workers,
+        "workers": worker_count(config, device),
         "seed": config.seed,
         "patience": config.patience,
         "optimizer": optimizer,
@@ -172,15 +179,12 @@ def picture_settings(config: TrainConfig):
     """How training pictures are made."""
     from wutdet.train.frames import PictureSettings
 
-    extra = extra_settings(config.extra)
     return PictureSettings(
         imgsz=config.imgsz,
         frame_size=config.frame_size,
         augment=config.augment,
         seed=config.seed,
+        whole_frames=config.whole_frames,
         mosaic=config.mosaic,
-        last_mosaic_epoch=max(config.epochs - config.close_mosaic, 0),
-        scale_jitter=float(extra.get("scale", 0.4)),
-        flip=float(extra.get("fliplr", 0.5)),
-        hsv=(float(extra.get("hsv_h", 0.015)), float(extra.get("hsv_s", 0.5)), float(extra.get("hsv_v", 0.4))),
+        first_plain_epoch=max(config.epochs - config.close_mosaic, 0),
     )

@@ -72,6 +72,7 @@ class ShipTrainer(DetectionTrainer):
         self.started = time.monotonic()
         self._epoch_started = self.started
         self._validation_s = 0.0
+        self._time_is_up = False
         self.progress = EpochProgress()
         self._own_callbacks = {
             "on_pretrain_routine_end": self._before_training,
@@ -109,7 +110,9 @@ class ShipTrainer(DetectionTrainer):
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lr_lambda=self.lf)
 
     def validate(self):
-        last = self.epoch + 1 >= self.epochs or self.stop or self._out_of_time()
+        # Decided here, once: an epoch after which the run ends has to be validated.
+        self._time_is_up = self.job.minutes is not None and self.elapsed_s() >= self.job.minutes * 60
+        last = self.epoch + 1 >= self.epochs or self.stop or self._time_is_up
         if (self.epoch + 1) % self.job.eval_every and not last:
             return {}, None
         started = time.monotonic()
@@ -210,7 +213,7 @@ class ShipTrainer(DetectionTrainer):
             )
 
     def _after_epoch(self):
-        if self._out_of_time() and self.epoch + 1 < self.epochs:
+        if self._time_is_up and self.epoch + 1 < self.epochs:
             _log.info("the time budget of %g minutes is used up after epoch %d", self.job.minutes, self.epoch + 1)
             self.stop = True
 
@@ -219,9 +222,6 @@ class ShipTrainer(DetectionTrainer):
     def elapsed_s(self) -> float:
         """Seconds spent on this run, those before a kill included."""
         return self.elapsed_before_s + time.monotonic() - self.started
-
-    def _out_of_time(self) -> bool:
-        return self.job.minutes is not None and self.elapsed_s() >= self.job.minutes * 60
 
     def _course(self, epoch: int) -> float:
         """How far the run has come at the start of this epoch, 0 to 1, by epochs or by time, whichever is further."""

@@ -1,0 +1,142 @@
+"""Small detectors with seeded random weights whose scores are spread so that they find something, for tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMGSZ = 160
+
+
+def smooth_picture(size_wh: tuple[int, int], seed: int) -> np.ndarray:
+    """uint8 [H, W, 3] of coloured blobs, a cut out of one endless texture: every seed has the same statistics."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((size_wh[1], size_wh[0], 3), np.float32)
+    for cell in (5, 12, 30):
+        cells = (size_wh[1] // cell + 2, size_wh[0] // cell + 2, 3)
+        noise = rng.uniform(0, 255, cells).astype(np.float32)
+        large = cv2.resize(noise, (cells[1] * cell, cells[0] * cell), interpolation=cv2.INTER_CUBIC)
+        out += large[: size_wh[1], : size_wh[0]]
+    return ((out / 3 - 127) * 1.7 + 127).clip(0, 255).astype(np.uint8)
+
+
+def make_checkpoint(path: Path, arch: str, names: tuple[str, ...] = ("ship",), **facts) -> Path:
+    """An ultralytics-style .pt file."""
+    from wutdet.runtime.offline import import_ultralytics
+
+    import_ultralytics()
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = DetectionModel(f"{arch}.yaml", nc=len(names), verbose=False).eval()
+        head = model.model[-1]
+        branches = [head.cv3] + ([head.one2one_cv3] if hasattr(head, "one2one_cv3") else [])
+        seen = {}
+        hooks = [
+            layers[-1].register_forward_hook(lambda module, _, out: seen.update({module: out.detach()}))
+            for branch in branches
+            for layers in branch
+        ]
+        pictures = np.stack([smooth_picture((IMGSZ, IMGSZ), seed) for seed in range(8)])
+        with torch.no_grad():
+            model(torch.from_numpy(pictures[..., ::-1].transpose(0, 3, 1, 2).copy()).float() / 255)
+            for conv, out in seen.items():  # logits of deviation 2; one anchor in 50 above 0.25
+                gain = 2.0 / (out.std((0, 2, 3)) + 1e-9)
+                top = out.transpose(0, 1).flatten(1).quantile(0.98, dim=1)
+                conv.bias.copy_((conv.bias - top) * gain - 1.1)
+                conv.weight.mul_(gain[:, None, None, None])
+        for hook in hooks:
+            hook.remove()
+        model.names = dict(enumerate(names))
+        model.args = {}
+        torch.save({"model": model, "ema": None, "train_args": {"imgsz": IMGSZ}, "wutdet": facts}, path)
+    return path
+
+
+def make_dataset(folder: Path, checkpoint: Path, train: int = 6, val: int = 4) -> Path:
+    """A COCO set of blob pictures in two splits, annotated with what the float network finds in them."""
+    from wutdet.runtime.detector import Detector
+
+    detector = Detector(checkpoint, conf=0.25, imgsz=IMGSZ)
+    images, annotations = [], []
+    (folder / "images").mkdir(parents=True)
+    for index in range(train + val):
+        size = (200, 120) if index % 2 else (160, 160)
+        picture = smooth_picture(size, index)
+        name = f"frame{index}.png"
+        cv2.imwrite(str(folder / "images" / name), picture)
+        images.append(
+            {
+                "id": index + 1,
+                "file_name": name,
+                "width": size[0],
+                "height": size[1],
+                "sequence": f"s{index % 3 if index < train else 3 + index % 2}",
+                "split": "train" if index < train else "val",
+            }
+        )
+        for left, top, right, bottom in detector(picture).xyxy.astype(float):
+            if right - left < 1 or bottom - top < 1:
+                continue
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": (right - left) * (bottom - top),
+                    "iscrowd": 0,
+                }
+            )
+    file = folder / "all.json"
+    file.write_text(
+        json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "ship"}]})
+    )
+    return file
+
+
+_made: dict = {}
+
+
+def shared_checkpoints(folder: Path) -> dict[str, Path]:
+    """.pt files by architecture, made once per test run."""
+    if "checkpoints" not in _made:
+        _made["checkpoints"] = {
+            arch: make_checkpoint(folder / f"{arch}.pt", arch, license="AGPL-3.0") for arch in ("yolo26n", "yolo11n")
+        }
+    return _made["checkpoints"]
+
+
+def shared_dataset(folder: Path) -> Path:
+    """A COCO file with splits, annotated with what the yolo26n checkpoint finds, made once per test run."""
+    if "dataset" not in _made:
+        _made["dataset"] = make_dataset(folder, shared_checkpoints(folder)["yolo26n"])
+    return _made["dataset"]
+
+
+def shared_artefact(folder: Path, arch: str, head: str, number_format: str) -> Path:
+    """What ``wutdet export`` makes of a shared checkpoint, made once per test run."""
+    key = (arch, head, number_format)
+    if key not in _made:
+        from wutdet.config import ExportConfig
+        from wutdet.export.run import run
+
+        out = folder / f"{arch}-{head}.{number_format}.onnx"
+        run(
+            ExportConfig(
+                model=str(shared_checkpoints(folder)[arch]),
+                format=number_format,
+                out=out,
+                imgsz=str(IMGSZ),
+                calib=str(shared_dataset(folder)) if number_format == "int8" else None,
+                head=head,
+                max_drop=1.0,
+            )
+        )
+        _made[key] = out
+    return _made[key]

@@ -1,0 +1,153 @@
+"""``wutdet bench``: artefacts timed side by side in one run."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wutdet.config import BenchConfig
+from wutdet.errors import DataError, ModelError, UsageError
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "wutdet.bench/1"
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Timings.
+
+    Attributes:
+        machine: what they depend on.
+        frame: what was looked at.
+        rows: one per artefact: engine, model, format, threads, imgsz, median_ms, p95_ms, pre/net/post_ms, size_bytes.
+    """
+
+    machine: Mapping
+    frame: str
+    rows: Sequence[Mapping]
+
+    def to_text(self) -> str:
+        facts = self.machine
+        lines = [
+            f"{facts['cpu']}, {facts['cores']} cores ({' '.join(facts['instructions'])}), "
+            f"onnxruntime {facts['onnxruntime']}; {self.frame}",
+            f"{'model':32} {'format':7} {'input':>9} {'thr':>3} {'median':>8} {'p95':>8} {'pre':>6} {'net':>8} "
+            f"{'post':>6} {'MB':>6}",
+        ]
+        for row in self.rows:
+            lines.append(
+                f"{row['model'][-32:]:32} {row['format']:7} {row['input']:>9} {row['threads']:>3} "
+                f"{row['median_ms']:>8.2f} {row['p95_ms']:>8.2f} {row['pre_ms']:>6.2f} {row['net_ms']:>8.2f} "
+                f"{row['post_ms']:>6.2f} {row['size_bytes'] / 1e6:>6.1f}"
+            )
+        lines.append("milliseconds, batch 1, from pixels to boxes; pre + net + post, reading not counted")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict:
+        return {
+            "schema": SCHEMA,
+            "machine": dict(self.machine),
+            "frame": self.frame,
+            "rows": [dict(row) for row in self.rows],
+        }
+
+
+def run(config: BenchConfig):
+    """Times artefacts, or runs the index benchmark for the name ``index``.
+
+    Raises:
+        UsageError: ``index`` beside models, or runs below 1.
+        ModelError: a model cannot be read.
+        DataError: no picture to run on.
+    """
+    if "index" in config.models:
+        if len(config.models) > 1:
+            raise UsageError("'index' is a benchmark of its own", hint="run 'wutdet bench index' alone")
+        from wutdet.bench.index import run_index_benchmark
+
+        return run_index_benchmark(config.work)
+    if config.runs < 1 or config.warmup < 0:
+        raise UsageError(f"--runs must be at least 1 and --warmup at least 0, received {config.runs}, {config.warmup}")
+    from wutdet.bench.timing import machine, time_detectors
+    from wutdet.runtime.detector import Detector
+
+    facts = machine()
+    with tempfile.TemporaryDirectory(prefix="wutdet-bench-") as folder:
+        files = [_artefact(name, Path(folder)) for name in config.models]
+        detectors = [Detector(file, threads=config.threads) for file in files]
+        frames, what = _frames(config.images, Path(folder))
+        log.info("timing %d artefacts, %d runs each, interleaved", len(detectors), config.runs)
+        timings = time_detectors(detectors, frames, config.runs, config.warmup)
+        rows = []
+        for name, file, detector, timing in zip(config.models, files, detectors, timings, strict=True):
+            width, height = detector.backend.fixed_input_wh or (detector.imgsz, detector.imgsz)
+            rows.append(
+                {
+                    "engine": detector.backend.name,
+                    "model": Path(name).name,
+                    "format": detector.metadata.weight_format,
+                    "threads": config.threads or facts["cores"],
+                    "imgsz": detector.imgsz,
+                    "input": f"{width}x{height}",
+                    **timing.to_json(),
+                    "size_bytes": file.stat().st_size,
+                }
+            )
+    return BenchResult(facts, what, rows)
+
+
+def _artefact(name: str, folder: Path) -> Path:
+    """The file of a model name; an architecture's name becomes an artefact with seeded random weights."""
+    from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model
+
+    if not Path(name).exists() and re.fullmatch(r"(yolo|yolov)\d+[a-z]+", name):
+        return _random_artefact(name, folder)
+    file = find_model(name)
+    if file.suffix.lower() not in ARTEFACT_SUFFIXES:
+        raise ModelError(
+            "bench times artefacts (.onnx)", file=file, hint="make one with 'wutdet export'; checkpoints train, not run"
+        )
+    return file
+
+
+def _random_artefact(name: str, folder: Path) -> Path:
+    from wutdet.export.metadata import describe
+    from wutdet.export.onnx_graph import set_metadata, trace
+    from wutdet.runtime.torch_backend import from_architecture
+
+    log.info("%s: seeded random weights, for timing only", name)
+    checkpoint = from_architecture(name)
+    model = trace(checkpoint, (640, 640))
+    set_metadata(model, describe(checkpoint, checkpoint.names, (640, 640), "fp32").to_props())
+    file = folder / f"{name}.onnx"
+    file.write_bytes(model.SerializeToString())
+    return file
+
+
+def _frames(images: str | None, folder: Path) -> tuple[list[np.ndarray], str]:
+    """At most 8 frames, and what they are."""
+    from wutdet.images import list_images, read_image
+
+    if images is None:
+        from wutdet.scenes.render import render_dataset
+
+        log.info("rendering a frame to run on")
+        render_dataset(folder / "scene", sequences=1, frames=1, seed=0, workers=1)
+        found = list_images(folder / "scene")
+        what = "one rendered frame"
+    else:
+        path = Path(images)
+        found = list_images(path)[:8] if path.is_dir() else [path]
+        what = f"{len(found)} pictures of {images}"
+    if not found:
+        raise DataError("no pictures to run on", file=images)
+    frames = [read_image(file) for file in found]
+    sizes = sorted({f"{f.shape[1]}x{f.shape[0]}" for f in frames})
+    return frames, f"{what} ({', '.join(sizes)})"
