@@ -21,10 +21,13 @@ from wutdet.train import checkpoint
 from wutdet.train.records import MetricsLog
 from wutdet.train.run import run
 
-#: Runs the command line with every outgoing connection refused.
+#: Runs the command line with every connection refused, but for those between this process and its own workers.
 OFFLINE = """
 import socket, sys
-def refuse(self, address): raise RuntimeError(f"tried to connect to {address}")
+connect = socket.socket.connect
+def refuse(self, address):
+    if self.family != socket.AF_UNIX: raise RuntimeError(f"tried to connect to {address}")
+    return connect(self, address)
 socket.socket.connect = socket.socket.connect_ex = refuse
 from wutdet.cli import main
 sys.argv[0] = "wutdet"

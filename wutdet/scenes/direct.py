@@ -113,8 +113,8 @@ class _Shore:
             return
         span = stage.size_wh[0] / stage.focal_px * 0.5 + 0.6
         near = {
-            "port": (350, 2500),
-            "berthing": (300, 2500),
+            "port": (600, 5000),
+            "berthing": (400, 3500),
             "anchorage": (2500, 11_000),
             "navigation": (1500, 12_000),
         }[scene]

@@ -54,9 +54,9 @@ def build(stage: Stage, dice: Dice, scene: str, free_m: float) -> None:
     spread = width / stage.focal_px
     for number, part in enumerate(parts):
         if scene == "berthing" and number == 0:
-            distance = max(closest * 1.6, dice.log_uniform(45, 260))
+            distance = max(closest * 1.6, dice.log_uniform(70, 480))
         else:
-            distance = dice.log_uniform(max(90.0, closest * 1.8), max(150.0, min(free_m * 0.85, 1500)))
+            distance = dice.log_uniform(max(130.0, closest * 2.2), max(200.0, min(free_m * 0.85, 2600)))
         distance = min(distance, free_m * 0.9)
         middle = dice.uniform(-0.45, 0.45) * spread * distance
         if part == "quay":

@@ -6,7 +6,8 @@ a ship owns when all is drawn (masts included). A ship
 - has no box when it owns fewer than ``MIN_SEEN_PX`` pixels or when its contrast is below ``MIN_SEEN_CONTRAST``
   (fog has swallowed it);
 - has a box marked ``ignore`` when a careful person might or might not have drawn it: fewer than ``MIN_PIXELS`` pixels,
-  long side below ``MIN_SIDE_PX``, contrast below the limit (``MIN_CONTRAST`` plus the sensor's noise), or less than
+  long side below ``MIN_SIDE_PX``, contrast below the limit (``MIN_CONTRAST`` plus three times what
+  the sensor's noise leaves in a mean over its pixels), or less than
   ``MIN_VISIBLE`` of it to be seen and that part smaller than ``CLEAR_PIXELS``;
 - has a normal box otherwise.
 """
@@ -25,7 +26,7 @@ MIN_SEEN_PX = 4
 MIN_SEEN_CONTRAST = 3.0
 MIN_PIXELS = 12
 MIN_SIDE_PX = 6
-MIN_CONTRAST = 9.0
+MIN_CONTRAST = 7.0
 MIN_VISIBLE = 0.15
 CLEAR_PIXELS = 900
 
@@ -69,7 +70,7 @@ def ship_boxes(owner: np.ndarray, drawn: Mapping[int, tuple[str, Drawn]], noise_
         doubtful = (
             pixels < MIN_PIXELS
             or max(wide, high) < MIN_SIDE_PX
-            or note.contrast < MIN_CONTRAST + noise_levels
+            or note.contrast < MIN_CONTRAST + 3.0 * noise_levels / pixels**0.5
             or (visible < MIN_VISIBLE and pixels < CLEAR_PIXELS)
         )
         boxes.append(

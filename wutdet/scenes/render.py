@@ -32,7 +32,7 @@ from wutdet.scenes.plan import SIZES, plan
 log = logging.getLogger(__name__)
 
 #: Raised whenever the pictures of a seed change, so that old and new frames never mix in one folder.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 _UNFINISHED = ".frames"
 
 
