@@ -126,3 +126,8 @@ class MetricsLog:
         """Drops the rows after ``epoch`` (1-based): those that no checkpoint was written for."""
         rows = [row for row in self.rows() if row["epoch"] <= epoch]
         write_text(self.file, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

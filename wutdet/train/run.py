@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -88,7 +87,6 @@ def run(config: TrainConfig) -> TrainResult:
     from wutdet.train import checkpoint
     from wutdet.train.architecture import build
 
-    torch.set_num_threads(available_cores())
     settings = ultralytics_settings(config, len(train))
     if folder is not None:
         folder = Path(folder)
@@ -155,11 +153,6 @@ def _train(
         raise
     finally:
         trainer.progress.stop()
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def finish(config: TrainConfig, val: Dataset, folder: Path, started: float) -> TrainResult:

@@ -24,7 +24,7 @@ from wutdet.train import checkpoint
 from wutdet.train.frames import PictureSettings, training_loader
 from wutdet.train.offline import import_ultralytics
 from wutdet.train.progress import EpochProgress
-from wutdet.train.records import MetricsLog
+from wutdet.train.records import MetricsLog, available_cores
 from wutdet.train.validate import score
 
 import_ultralytics()
@@ -82,6 +82,8 @@ class ShipTrainer(DetectionTrainer):
             "on_fit_epoch_end": self._after_epoch,
         }
         super().__init__(overrides={**overrides, "save_dir": str(job.folder)})
+        if self.device.type == "cpu":  # ultralytics' device selection has just left one core out
+            torch.set_num_threads(available_cores())
         self.model = model  # a module: ultralytics then neither builds nor loads nor downloads one
 
     # --- what ultralytics asks for ---------------------------------------------------------------------------------
@@ -193,6 +195,14 @@ class ShipTrainer(DetectionTrainer):
         memory = min(max(steps / 20, 10), 10_000)
         self.ema.decay = lambda updates: min(1 - 1 / memory, (1 + updates) / (10 + updates))
         self.model.criterion = self.model.init_criterion()
+        if self.device.type == "cpu":  # 16 % faster on 2 cores, gradients equal to 1e-5 (ultralytics does it on CUDA)
+            self.model.to(memory_format=torch.channels_last)
+
+    def preprocess_batch(self, batch: dict) -> dict:
+        batch = super().preprocess_batch(batch)
+        if self.device.type == "cpu":
+            batch["img"] = batch["img"].contiguous(memory_format=torch.channels_last)
+        return batch
 
     def _before_epoch(self):
         self._epoch_started = time.monotonic()

@@ -1,0 +1,170 @@
+"""Artefacts give the same boxes in ultralytics, supervision, plain onnxruntime and wutdet; the gate holds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from tiny_detectors import IMGSZ, smooth_picture
+
+from wutdet.boxes import Letterbox
+from wutdet.config import ExportConfig
+from wutdet.errors import DataError, ExportError, ModelError, UsageError
+from wutdet.export.run import parse_size, run
+from wutdet.runtime.detector import Detector
+
+HEADS = [("yolo26n", "nms"), ("yolo26n", "nms-free"), ("yolo11n", "nms")]
+FRAMES = {"wide": (200, 120), "tall": (120, 200)}
+
+
+def same_boxes(ours, xyxy, score):
+    order = np.lexsort((np.asarray(xyxy)[:, 0], -np.asarray(score).round(4)))
+    own = np.lexsort((ours.xyxy[:, 0], -ours.score.round(4)))
+    assert len(ours) == len(xyxy) > 0
+    np.testing.assert_allclose(ours.xyxy[own], np.asarray(xyxy)[order], atol=1.0)
+    np.testing.assert_allclose(ours.score[own], np.asarray(score)[order], atol=1e-3)
+
+
+@pytest.mark.parametrize("number_format", ["fp32", "int8"])
+@pytest.mark.parametrize(("arch", "head"), HEADS)
+def test_same_boxes_everywhere(artefact, arch, head, number_format):
+    import supervision
+    from ultralytics import YOLO
+
+    file = artefact(arch, head, number_format)
+    detector = Detector(file, conf=0.2)
+    model = YOLO(str(file), task="detect")
+    for size in FRAMES.values():
+        picture = smooth_picture(size, 11)
+        ours = detector(picture)
+        theirs = model.predict(picture, conf=0.2, iou=0.7, verbose=False)[0]
+        assert theirs.names == {0: "ship"}
+        same_boxes(ours, theirs.boxes.xyxy.numpy(), theirs.boxes.conf.numpy())
+        table = supervision.Detections.from_ultralytics(theirs)
+        same_boxes(ours, table.xyxy, table.confidence)
+        same_boxes(ours, ours.to_supervision().xyxy, ours.to_supervision().confidence)
+
+
+@pytest.mark.parametrize("number_format", ["fp32", "int8"])
+def test_same_boxes_in_plain_onnxruntime_and_supervision_nms(artefact, number_format):
+    import supervision
+
+    file = artefact("yolo11n", "nms", number_format)
+    picture = smooth_picture((200, 120), 12)
+    letterbox = Letterbox.fit((200, 120), (IMGSZ, IMGSZ))
+    value = letterbox.apply(picture)[:, :, ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == ["images"]
+    assert [o.name for o in session.get_outputs()] == ["output0"]
+    columns = session.run(["output0"], {"images": value})[0][0]
+    keep = columns[4] > 0.2
+    half = columns[2:4, keep] / 2
+    xyxy = np.concatenate([columns[:2, keep] - half, columns[:2, keep] + half]).T
+    table = supervision.Detections(
+        xyxy=letterbox.to_frame(xyxy), confidence=columns[4, keep], class_id=np.zeros(keep.sum(), int)
+    ).with_nms(0.7)
+    same_boxes(Detector(file, conf=0.2)(picture), table.xyxy, table.confidence)
+
+
+@pytest.mark.parametrize(("arch", "head"), HEADS)
+def test_float_artefact_equals_the_checkpoint(artefact, checkpoints, arch, head):
+    picture = smooth_picture((IMGSZ, IMGSZ), 13)
+    ours = Detector(artefact(arch, head, "fp32"), conf=0.2)(picture)
+    torch_boxes = Detector(checkpoints[arch], conf=0.2, head=head, device="cpu")(picture)
+    np.testing.assert_allclose(ours.xyxy, torch_boxes.xyxy, atol=0.01)
+    np.testing.assert_allclose(ours.score, torch_boxes.score, atol=1e-4)
+    assert len(ours) > 0
+
+
+def test_metadata_of_an_int8_artefact(artefact, checkpoints):
+    import hashlib
+
+    file = artefact("yolo26n", "nms", "int8")
+    props = {p.key: p.value for p in onnx.load(file).metadata_props}
+    metadata = Detector(file).metadata
+    assert json.loads(props["names"]) == {"0": "ship"}
+    assert metadata.imgsz_hw == (IMGSZ, IMGSZ)
+    assert (metadata.weight_format, metadata.license, metadata.stride) == ("int8", "AGPL-3.0", 32)
+    assert metadata.source_digest == hashlib.sha256(checkpoints["yolo26n"].read_bytes()).hexdigest()
+    assert metadata.calibration["split"] == "train"
+    assert metadata.calibration["images"] == 6
+    assert len(metadata.calibration["digest"]) == 64
+    assert metadata.gate["passed"] == 1
+    assert metadata.gate["images"] == 4
+    assert metadata.gate["AP_float"] > 0.9  # the annotations are what the float network finds
+    assert metadata.accuracy["AP"] == metadata.gate["AP"]
+    assert 0 < metadata.threshold < 1
+    assert Detector(file).threshold == metadata.threshold
+    assert file.stat().st_size < 0.4 * artefact("yolo26n", "nms", "fp32").stat().st_size
+
+
+def export(model, out, **changes):
+    settings = {"model": str(model), "format": "int8", "out": out, "imgsz": "96", **changes}
+    return run(ExportConfig(**settings))
+
+
+def test_failed_gate_leaves_the_old_file(checkpoints, dataset_file, tmp_path):
+    out = tmp_path / "ship.onnx"
+    out.write_bytes(b"earlier")
+    with pytest.raises(ExportError, match="acceptance gate") as error:
+        export(checkpoints["yolo26n"], out, calib=str(dataset_file), max_drop=-2.0)
+    assert error.value.exit_code == 5
+    assert out.read_bytes() == b"earlier"
+    assert list(tmp_path.iterdir()) == [out]
+    result = export(checkpoints["yolo26n"], out, calib=str(dataset_file), max_drop=-2.0, force=True)
+    assert result.metadata.gate["forced"] == 1
+    assert result.metadata.gate["passed"] == 0
+    assert Detector(out).metadata.gate == result.metadata.gate
+    assert "FAILED" in result.to_text()
+    assert result.to_json()["schema"] == "wutdet.export/1"
+
+
+def test_what_export_refuses(checkpoints, dataset_file, artefact, tmp_path):
+    file = checkpoints["yolo26n"]
+    out = tmp_path / "x.onnx"
+    with pytest.raises(UsageError, match="--calib"):
+        export(file, out)
+    with pytest.raises(UsageError, match="refused"):
+        export(file, out, calib=str(dataset_file), calib_split="val")
+    with pytest.raises(DataError, match="no such|does not exist|not found"):
+        export(file, out, calib=str(tmp_path / "gone"))
+    with pytest.raises(ExportError, match="multiple of the network's stride"):
+        export(file, out, format="fp32", imgsz="100")
+    with pytest.raises(UsageError, match="imgsz"):
+        export(file, out, format="fp32", imgsz="big")
+    with pytest.raises(UsageError, match=r"\.onnx"):
+        export(file, tmp_path / "x.engine", format="fp32")
+    with pytest.raises(ModelError, match="artefact already"):
+        export(artefact("yolo26n", "nms", "fp32"), out, format="fp32")
+    with pytest.raises(ModelError, match="NMS-free"):
+        export(checkpoints["yolo11n"], out, format="fp32", head="nms-free")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gate_needs_held_out_frames(checkpoints, dataset_file, tmp_path):
+    content = json.loads(dataset_file.read_text())
+    for image in content["images"]:
+        del image["split"]
+        image["file_name"] = str(dataset_file.parent / "images" / image["file_name"])
+    file = tmp_path / "frames.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="held out"):
+        export(checkpoints["yolo26n"], tmp_path / "x.onnx", calib=str(file))
+
+
+def test_rectangular_input(checkpoints, tmp_path):
+    result = export(checkpoints["yolo26n"], tmp_path / "r.onnx", format="fp32", imgsz="96x160")
+    session = onnxruntime.InferenceSession(str(result.file), providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [1, 3, 96, 160]
+    assert result.metadata.parity["compared"] == 100
+
+
+def test_parse_size():
+    assert parse_size("640") == (640, 640)
+    assert parse_size("384x640") == (384, 640)
+    for text in ("", "0", "640x", "-3", "640.5"):
+        with pytest.raises(UsageError):
+            parse_size(text)
