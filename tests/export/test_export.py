@@ -21,11 +21,13 @@ FRAMES = {"wide": (200, 120), "tall": (120, 200)}
 
 
 def same_boxes(ours, xyxy, score):
-    order = np.lexsort((np.asarray(xyxy)[:, 0], -np.asarray(score).round(4)))
-    own = np.lexsort((ours.xyxy[:, 0], -ours.score.round(4)))
+    """Every box of one list has one of the other within 1 px and 0.001 of score; order among near ties is free."""
     assert len(ours) == len(xyxy) > 0
-    np.testing.assert_allclose(ours.xyxy[own], np.asarray(xyxy)[order], atol=1.0)
-    np.testing.assert_allclose(ours.score[own], np.asarray(score)[order], atol=1e-3)
+    score = np.asarray(score)
+    pixels = np.abs(ours.xyxy[:, None] - np.asarray(xyxy)[None]).max(axis=2)
+    same = (pixels < 1.0) & (np.abs(ours.score[:, None] - score[None]) < 1e-3)
+    assert same.any(axis=0).all()
+    assert same.any(axis=1).all()
 
 
 @pytest.mark.parametrize("number_format", ["fp32", "int8"])
@@ -63,10 +65,10 @@ def test_same_boxes_in_plain_onnxruntime_and_supervision_nms(artefact, number_fo
     keep = columns[4] > 0.2
     half = columns[2:4, keep] / 2
     xyxy = np.concatenate([columns[:2, keep] - half, columns[:2, keep] + half]).T
-    table = supervision.Detections(
-        xyxy=letterbox.to_frame(xyxy), confidence=columns[4, keep], class_id=np.zeros(keep.sum(), int)
-    ).with_nms(0.7)
-    same_boxes(Detector(file, conf=0.2)(picture), table.xyxy, table.confidence)
+    table = supervision.Detections(xyxy=xyxy, confidence=columns[4, keep], class_id=np.zeros(keep.sum(), int)).with_nms(
+        0.7
+    )
+    same_boxes(Detector(file, conf=0.2)(picture), letterbox.to_frame(table.xyxy), table.confidence)
 
 
 @pytest.mark.parametrize(("arch", "head"), HEADS)
@@ -102,7 +104,7 @@ def test_metadata_of_an_int8_artefact(artefact, checkpoints):
 
 
 def export(model, out, **changes):
-    settings = {"model": str(model), "format": "int8", "out": out, "imgsz": "96", **changes}
+    settings = {"model": str(model), "format": "int8", "out": out, "imgsz": "96", "calib_images": 2, **changes}
     return run(ExportConfig(**settings))
 
 
@@ -129,7 +131,7 @@ def test_what_export_refuses(checkpoints, dataset_file, artefact, tmp_path):
         export(file, out)
     with pytest.raises(UsageError, match="refused"):
         export(file, out, calib=str(dataset_file), calib_split="val")
-    with pytest.raises(DataError, match="no such|does not exist|not found"):
+    with pytest.raises(DataError, match="no such"):
         export(file, out, calib=str(tmp_path / "gone"))
     with pytest.raises(ExportError, match="multiple of the network's stride"):
         export(file, out, format="fp32", imgsz="100")

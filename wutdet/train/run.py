@@ -137,6 +137,7 @@ def _train(
             "license": "AGPL-3.0",
         },
         resume=state,
+        bf16_on_cpu=config.precision == "bf16",
     )
     if state is not None and state["epoch"] >= config.epochs:
         return

@@ -15,7 +15,7 @@ OPTIMIZERS = ("auto", "AdamW", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam
 #: ultralytics settings that --extra takes: those that do something here. Its augmentations are not used.
 EXTRA = {
     "box", "cls", "dfl", "momentum", "weight_decay", "warmup_epochs", "warmup_momentum", "warmup_bias_lr", "lrf", "nbs",
-    "multi_scale", "amp", "deterministic", "compile", "channels_last",
+    "multi_scale", "deterministic", "compile", "channels_last",
 }  # fmt: skip
 
 
@@ -161,7 +161,8 @@ def ultralytics_settings(config: TrainConfig, frame_count: int) -> dict[str, Any
         "warmup_bias_lr": 0.0,
         "close_mosaic": 0,  # our pictures know the epoch themselves
         "freeze": config.freeze or None,
-        "amp": "bf16" if device.startswith("cuda") else False,  # True would fetch a model to test with
+        # True would fetch a model to test with; on a CPU the trainer itself casts (compute_in_bf16).
+        "amp": "bf16" if device.startswith("cuda") and config.precision != "fp32" else False,
         "pretrained": False,
         "plots": False,
         "exist_ok": True,

@@ -48,6 +48,7 @@ class Job:
         workers: processes that load pictures.
         facts: what checkpoints say of themselves.
         resume: state of a killed run, or None.
+        bf16_on_cpu: compute backbone and neck in bfloat16 where the device is a CPU.
     """
 
     train: Dataset
@@ -60,6 +61,7 @@ class Job:
     workers: int = 0
     facts: Mapping = field(default_factory=dict)
     resume: Mapping | None = None
+    bf16_on_cpu: bool = False
 
 
 class ShipTrainer(DetectionTrainer):
@@ -197,6 +199,8 @@ class ShipTrainer(DetectionTrainer):
         self.model.criterion = self.model.init_criterion()
         if self.device.type == "cpu":  # 16 % faster on 2 cores, gradients equal to 1e-5 (ultralytics does it on CUDA)
             self.model.to(memory_format=torch.channels_last)
+            if self.job.bf16_on_cpu:
+                compute_in_bf16(self.model)
 
     def preprocess_batch(self, batch: dict) -> dict:
         batch = super().preprocess_batch(batch)
@@ -242,3 +246,23 @@ class ShipTrainer(DetectionTrainer):
 
     def _val_batch(self) -> int:
         return 1 if self.device.type == "cpu" else 8
+
+
+def compute_in_bf16(model: torch.nn.Module) -> None:
+    """Makes a DetectionModel compute backbone and neck in bfloat16 on a CPU, the head and the loss in float32.
+
+    With the head in bfloat16 too, the box loss of a COCO model is 8 % off; with the head in float32, 1 %. Only this
+    object is changed, not its class, and its weights stay float32.
+    """
+    predict, head = model.predict, model.model[-1]
+    forward = head.forward
+
+    def predict_in_bf16(*arguments, **named):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return predict(*arguments, **named)
+
+    def forward_in_float32(features, *arguments, **named):
+        with torch.autocast("cpu", enabled=False):
+            return forward([feature.float() for feature in features], *arguments, **named)
+
+    model.predict, head.forward = predict_in_bf16, forward_in_float32
