@@ -39,3 +39,6 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml $(KERNELS)
 
 clean:
 	rm -rf $(VENV) build runs .pytest_cache .ruff_cache
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate_cli_reference.py

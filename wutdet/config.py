@@ -1,5 +1,7 @@
 """Every default of wutdet, once: one frozen dataclass per command.
 
+One file on purpose, though longer than most: a default has one place to be looked up.
+
 The command line (``wutdet/cli.py``), the ``config.json`` saved in run folders and ``docs/cli.md`` are all derived
 from these classes, so a default changed here changes everywhere. A field's docstring is its help text.
 """

@@ -39,12 +39,14 @@ def lines(capsys):
 
 def test_folder_with_pictures_of_every_kind(folder, artefact, capsys, tmp_path):
     model = artefact("yolo26n", "nms", "fp32")
-    result = run(DetectConfig(str(folder), model=str(model), conf=0.2, save=tmp_path / "out", coco=tmp_path / "c.json"))
+    result = run(
+        DetectConfig(str(folder), model=str(model), conf=0.02, save=tmp_path / "out", coco=tmp_path / "c.json")
+    )
     frames = lines(capsys)
     assert [f["source"] for f in frames] == [
         str(folder / name) for name in ("bgr.png", "grey.png", "nested/schiff ü.png", "sixteen.png")
     ]
-    wanted = Detector(model, conf=0.2)(cv2.cvtColor(smooth_picture((200, 120), 1), cv2.COLOR_BGR2GRAY)).to_records()
+    wanted = Detector(model, conf=0.02)(cv2.cvtColor(smooth_picture((200, 120), 1), cv2.COLOR_BGR2GRAY)).to_records()
     assert len(wanted) > 0
     for frame in frames:
         assert set(frame) == {"source", "frame", "width", "height", "detections"}

@@ -75,7 +75,7 @@ def test_category_of_an_artefact(tmp_path):
 
 
 def test_frames_of_every_kind(artefact):
-    detector = Detector(artefact("yolo26n", "nms", "fp32"), conf=0.2)
+    detector = Detector(artefact("yolo26n", "nms", "fp32"), conf=0.02)
     grey = cv2.cvtColor(smooth_picture((200, 120), 1), cv2.COLOR_BGR2GRAY)
     bgr = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     wanted = detector(bgr)
