@@ -28,13 +28,13 @@ from wutdet.config import (
     TrainConfig,
     to_json,
 )
-from wutdet.errors import DataError, WutdetError, require
+from wutdet.errors import DataError, WutdetError
 from wutdet.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
-#: Pre-trained by the project on rendered scenes of other seeds; see models/README.md.
-WEIGHTS = "ship-n-rendered.safetensors"
+#: Trained by the project on rendered scenes of another seed; see models/README.md.
+WEIGHTS = "ship-n-rendered.pt"
 ARTEFACTS = {"fp32": "ship.fp32.onnx", "int8": "ship.int8.onnx"}
 
 
@@ -51,6 +51,8 @@ class Scale:
 
 FULL = Scale(sequences=24, frames=8, epochs=5, calib_images=100, runs=40)
 QUICK = Scale(sequences=9, frames=4, epochs=1, calib_images=20, runs=10)
+
+STEPS = 12
 
 #: Long side of the network input, at which everything is measured; and the artefacts' HEIGHTxWIDTH for 16:9 frames.
 FRAME_SIZE, ARTEFACT_SIZE = 1280, "736x1280"
@@ -102,7 +104,7 @@ class _Steps:
     def __call__(self, name: str, command: str, config, work: Callable, *outputs: str) -> dict:
         """The JSON result of a step: ``work(config).to_json()``, or what an earlier run of the same step left."""
         self._number += 1
-        log.info("\n[%d] %s\n$ wutdet %s", self._number, name, command)
+        log.info("\n[%d/%d] %s\n$ wutdet %s", self._number, STEPS, name, command)
         record = self.folder / "steps" / f"{name}.json"
         wanted = to_json(config)
         if record.exists():
@@ -132,7 +134,9 @@ def run(config: DemoConfig) -> DemoResult:
         MissingExtraError: the extra ``train`` is not installed.
         WutdetError: a step failed; what the steps before it made is kept.
     """
-    require("ultralytics", "train")
+    from wutdet.train.offline import import_ultralytics
+
+    import_ultralytics()
     import wutdet.bench.run
     import wutdet.dataset.audit
     import wutdet.dataset.split
@@ -161,13 +165,12 @@ def run(config: DemoConfig) -> DemoResult:
     audit = step("audit", f"data audit {_q(data)}", AuditConfig((str(data),), classes="ship"), wutdet.dataset.audit.run)
     stats = step("stats", f"data stats {_q(data)}", StatsConfig(str(data), imgsz=FRAME_SIZE), wutdet.dataset.stats.run)
 
-    weights = released_weights()
     train = TrainConfig(
-        str(data), weights=weights, epochs=scale.epochs, imgsz=640, frame_size=FRAME_SIZE, lr0=0.0005, close_mosaic=1,
-        batch=8, workers=0, eval_every=2 if scale.epochs > 1 else 1, seed=config.seed, out=folder / "train",
+        str(data), model=str(released_weights()), epochs=scale.epochs, imgsz=640, frame_size=FRAME_SIZE, close_mosaic=1,
+        batch=8, eval_every=2 if scale.epochs > 1 else 1, seed=config.seed, out=folder / "train",
     )  # fmt: skip
-    step("train", f"train {_q(data)} --weights {_q(weights)} --epochs {train.epochs} --imgsz 640 "
-         f"--frame-size {FRAME_SIZE} --batch 8 --lr0 {train.lr0} --out {_q(train.out)}", train,
+    step("train", f"train {_q(data)} --model {_q(released_weights())} --epochs {train.epochs} --imgsz 640 "
+         f"--frame-size {FRAME_SIZE} --batch 8 --out {_q(train.out)}", train,
          lambda c: _train(c, wutdet.train.run.run), "train/weights/best.pt")  # fmt: skip
     checkpoint = folder / "train" / "weights" / "best.pt"
 
