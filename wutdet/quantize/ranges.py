@@ -12,12 +12,12 @@ from wutdet.errors import ExportError
 
 METHODS = ("minmax", "percentile", "l4")
 
-#: Values kept per tensor, over all frames together; bounds memory at about 150 MB for a nano network.
-SAMPLES_PER_TENSOR = 100_000
+#: Values kept per tensor, over all frames together; bounds memory at about 300 MB for a nano network.
+SAMPLES_PER_TENSOR = 200_000
 #: Share of values left outside at each end by ``percentile``.
 OUTSIDE = 1e-4
-#: Values that the best range is searched on.
-SEARCHED_VALUES = 10_000
+#: Values that the best range is searched on. With 10,000 the tails are seen too seldom (docs/log.md).
+SEARCHED_VALUES = 40_000
 #: Candidates, as shares of what was seen. Lower ends are mostly of SiLU inputs, where nearly all may go.
 HIGH_SHARES = (1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 LOW_SHARES = (1, 0.8, 0.6, 0.45, 0.3, 0.2, 0.1, 0.05)
