@@ -35,7 +35,10 @@ def to_bgr_u8(pixels: np.ndarray) -> np.ndarray:
 
 def to_network_input(bgr_u8: np.ndarray) -> np.ndarray:
     """float32 [1, 3, H, W] RGB in 0..1 from uint8 [H, W, 3] BGR: what every network of this project takes."""
-    return cv2.dnn.blobFromImage(bgr_u8, scalefactor=1.0 / 255.0, swapRB=True)
+    blob = cv2.dnn.blobFromImage(bgr_u8, swapRB=True)
+    # Divided, not multiplied by 1/255: the last bit then equals what ultralytics feeds the same file, and a quantised
+    # network gives the same codes.
+    return np.divide(blob, np.float32(255), out=blob)
 
 
 def read_image(path: str | Path, expected_size_wh: tuple[int, int] | None = None) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from wutdet.errors import ExportError
-from wutdet.quantize.graph import check_boxes_and_scores_apart, head_parts
+from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, stem
 from wutdet.quantize.ptq import attention_nodes, quantise_int8
 from wutdet.quantize.ranges import SILU_FLOOR, activation_ranges, silu_inputs
 
@@ -54,7 +54,8 @@ def test_types_of_the_quantised_graph(artefact, arch, head):
             assert constants[weight.input[1]].shape == (constants[weight.input[0]].shape[0],)
             assert not constants[weight.input[2]].any()  # symmetric
     convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
-    assert quantised >= convolutions - 7  # three box, three score convolutions, perhaps a DFL
+    # Two of the stem, nine of the box branches, three last ones of the score branches, perhaps a DFL.
+    assert quantised >= convolutions - 15
     check_boxes_and_scores_apart(model)
 
 
@@ -133,3 +134,24 @@ def test_no_frames_and_bad_activations_are_errors():
 def test_activations_without_a_range_are_an_error(artefact):
     with pytest.raises(ExportError, match="no measured range"):
         quantise_int8(onnx.load(artefact("yolo26n", "nms", "fp32")), {})
+
+
+def test_stem_and_box_branches_stay_float_and_score_branches_do_not(artefact):
+    float_model, int8_model = (
+        onnx.load(artefact("yolo26n", "nms", number_format)) for number_format in ("fp32", "int8")
+    )
+    parts = head_parts(float_model)
+    boxes = box_branches(float_model, parts)
+    first = stem(float_model, 2)
+    by_output = {name: node for node in int8_model.graph.node for name in node.output}
+
+    def is_float(node) -> bool:
+        return node.op_type != "Conv" or by_output.get(node.input[1], node).op_type != "DequantizeLinear"
+
+    convolutions = {node.name: is_float(node) for node in int8_model.graph.node if node.op_type == "Conv"}
+    kept = {name for name, float_ in convolutions.items() if float_}
+    # Three convolutions in each of the three box branches, the last one of each score branch, and the stem's two.
+    assert len(boxes & convolutions.keys()) == 9 and len(first & convolutions.keys()) == 2
+    assert kept >= (boxes | first | parts.score_convs) & convolutions.keys()
+    assert len(kept) < len(convolutions) / 3
+    assert parts.score_convs.isdisjoint(boxes)

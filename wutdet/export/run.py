@@ -221,7 +221,7 @@ def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration,
         quantisation={
             "activations": "uint8 per tensor",
             "weights": "int8 per output channel" if not config.reduce_range else "7 bits of int8 per output channel",
-            "float": "last convolutions, decoding, attention products",
+            "float": "first two convolutions, box branches, last convolutions, decoding, attention products",
             **({"reduce_range": 1} if config.reduce_range else {}),
         },
     )

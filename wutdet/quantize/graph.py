@@ -58,6 +58,23 @@ def head_parts(model: onnx.ModelProto) -> HeadParts:
     return HeadParts(frozenset(boxes), frozenset(scores), frozenset(decode))
 
 
+def box_branches(model: onnx.ModelProto, parts: HeadParts) -> set[str]:
+    """Names of the nodes that only the boxes depend on: the box branches of the head, from the neck's features on."""
+    boxes, scores = _ancestors(model.graph, parts.box_convs), _ancestors(model.graph, parts.score_convs)
+    return boxes - scores
+
+
+def stem(model: onnx.ModelProto, convolutions: int) -> set[str]:
+    """Names of the first convolutions and of all that lies between and directly behind them, up to the next one."""
+    names: set[str] = set()
+    for node in model.graph.node:  # ONNX graphs are sorted
+        convolutions -= node.op_type == "Conv"
+        if convolutions < 0:
+            break
+        names.add(node.name)
+    return names
+
+
 def check_boxes_and_scores_apart(model: onnx.ModelProto) -> None:
     """Makes sure that no quantised tensor holds boxes and scores, and that none lies behind the last convolutions.
 
@@ -125,6 +142,17 @@ def _consumers(graph: onnx.GraphProto) -> dict[str, list[int]]:
         for name in node.input:
             consumers[name].append(index)
     return consumers
+
+
+def _ancestors(graph: onnx.GraphProto, names: frozenset[str]) -> set[str]:
+    """Names of the given nodes and of all nodes that they depend on."""
+    wanted: set[str] = set()
+    found: set[str] = set()
+    for node in reversed(graph.node):
+        if node.name in names or wanted.intersection(node.output):
+            found.add(node.name)
+            wanted.update(node.input)
+    return found
 
 
 def _is_conv(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
