@@ -134,7 +134,7 @@ def run(config: DemoConfig) -> DemoResult:
         MissingExtraError: the extra ``train`` is not installed.
         WutdetError: a step failed; what the steps before it made is kept.
     """
-    from wutdet.train.offline import import_ultralytics
+    from wutdet.runtime.offline import import_ultralytics
 
     import_ultralytics()
     import wutdet.bench.run

@@ -166,8 +166,8 @@ def test_a_checkpoint_with_weights_beside_it_is_ambiguous(tmp_path):
 
 
 def test_checkpoints_survive_a_round_trip_and_load_in_ultralytics(tmp_path, no_network):
+    from wutdet.runtime.offline import import_ultralytics
     from wutdet.train import checkpoint
-    from wutdet.train.offline import import_ultralytics
 
     torch.manual_seed(2)
     model = build("yolo11n", None, ("ship",))

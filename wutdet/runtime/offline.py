@@ -1,4 +1,4 @@
-"""Importing ultralytics so that it stays off the network, off stdout and out of the user's HOME."""
+"""Importing ultralytics and albumentations so that they stay off the network, off stdout and out of HOME."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from wutdet.errors import require
 def import_ultralytics() -> ModuleType:
     """The ultralytics package, imported with everything off that reports home, downloads or installs.
 
-    The first call in a process decides; where a program has imported ultralytics before, that import stands.
+    The first call in a process decides: its settings folder is a private temporary one, so a user's own settings (and
+    the experiment trackers switched on there) play no part. Where a program has imported ultralytics before, that
+    import stands; the trainer then still runs without integration callbacks and without plots.
 
     Raises:
         MissingExtraError: the extra ``train`` is not installed.
@@ -30,3 +32,13 @@ def import_ultralytics() -> ModuleType:
     os.environ.setdefault("YOLO_VERBOSE", "false")  # its log goes to stdout, which is for results
     require("torch", "train")
     return require("ultralytics", "train")
+
+
+def import_albumentations() -> ModuleType:
+    """The albumentations package, without its version check over the network.
+
+    Raises:
+        MissingExtraError: the extra ``train`` is not installed.
+    """
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    return require("albumentations", "train")

@@ -12,8 +12,8 @@ import yaml
 from torch import nn
 
 from wutdet.errors import ModelError, suggest
+from wutdet.runtime.offline import import_ultralytics
 from wutdet.train import checkpoint
-from wutdet.train.offline import import_ultralytics
 
 _log = logging.getLogger(__name__)
 

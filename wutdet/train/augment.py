@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from wutdet.config import AugmentConfig
-from wutdet.train.offline import import_albumentations
+from wutdet.runtime.offline import import_albumentations
 
 A = import_albumentations()
 

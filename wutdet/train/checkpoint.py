@@ -19,7 +19,7 @@ from torch import nn
 from wutdet import __version__
 from wutdet.errors import ModelError
 from wutdet.files import write_bytes
-from wutdet.train.offline import import_ultralytics
+from wutdet.runtime.offline import import_ultralytics
 
 STATE_VERSION = 1
 

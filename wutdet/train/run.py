@@ -13,7 +13,7 @@ from wutdet.dataset.dataset import Dataset
 from wutdet.dataset.load import load_dataset
 from wutdet.errors import DataError
 from wutdet.files import write_json
-from wutdet.train.offline import import_ultralytics
+from wutdet.runtime.offline import import_ultralytics
 from wutdet.train.records import MetricsLog, new_run_folder, record_environment
 from wutdet.train.settings import check, eval_size, picture_settings, resumed_config, ultralytics_settings
 

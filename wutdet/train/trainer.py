@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import ModelError
+from wutdet.runtime.offline import import_ultralytics
 from wutdet.train import checkpoint
 from wutdet.train.frames import PictureSettings, training_loader
-from wutdet.train.offline import import_ultralytics
 from wutdet.train.progress import EpochProgress
 from wutdet.train.records import MetricsLog, available_cores
 from wutdet.train.validate import score
