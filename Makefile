@@ -1,4 +1,4 @@
-# make demo   sets up .venv and runs the main job on rendered scenes (12 minutes on 2 cores after set-up)
+# make demo   sets up .venv and runs the main job on rendered scenes (5 minutes on 2 cores after set-up)
 # make test   sets up .venv and runs linters and tests
 # Needs Python 3.11+, make and g++; everything else is installed into .venv.
 
