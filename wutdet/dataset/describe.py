@@ -47,20 +47,7 @@ KEYS = (
     "frame_size",
     "voc_one_based",
 )
-_TEXT_KEYS = (
-    "name",
-    "title",
-    "about",
-    "licence",
-    "home",
-    "get",
-    "layout",
-    "format",
-    "path",
-    "splits",
-    "images",
-    "frames",
-)
+_TEXT_KEYS = tuple(key for key in KEYS if key not in ("classes", "frame_size", "voc_one_based"))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Charts as inline SVG strings: lines, precision over recall, bars, histograms. Standard library only.
 
+A little over the usual length: the four kinds share axes, ticks and legends, which would otherwise be another module.
+
 Colours come from CSS variables (``--ink``, ``--grid``, ``--c1`` ... ``--c6``) with fallbacks, so that a page can switch
 to dark mode and a chart still looks right on its own (for example in a notebook). The palette follows Okabe and Ito,
 "Color Universal Design" (2008); series also differ by dashes, so colour is never the only difference.

@@ -34,7 +34,8 @@ class _Effect(A.ImageOnlyTransform):
         return ()
 
     def draw(self, rng: np.random.Generator) -> dict:
-        raise NotImplementedError
+        """The random numbers of one picture; every effect has its own."""
+        raise NotImplementedError(f"{type(self).__name__} must say what it draws")
 
 
 def fog_share(height: int, horizon: float, thickness: float) -> np.ndarray:
