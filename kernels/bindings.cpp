@@ -9,28 +9,20 @@
 #include <string>
 #include <tuple>
 
+#include "bindings.h"
 #include "core/boxes.h"
-#include "core/folder_digest.h"
 #include "core/duplicates.h"
-#include "core/matching.h"
+#include "core/folder_digest.h"
 
 namespace nb = nanobind;
 
 namespace {
 
-template <typename Real>
-using Boxes = nb::ndarray<const Real, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+using wutdet::Boxes;
+using wutdet::to_numpy;
 template <typename Real>
 using Matrix = nb::ndarray<nb::numpy, Real, nb::ndim<2>>;
 using Indices = nb::ndarray<nb::numpy, std::int64_t, nb::ndim<1>>;
-
-// Hands a heap array over to NumPy, which frees it.
-template <typename Array, typename Value>
-Array to_numpy(std::unique_ptr<Value[]> values, std::initializer_list<std::size_t> shape) {
-  Value* data = values.release();
-  nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<Value*>(p); });
-  return Array(data, shape, owner);
-}
 
 template <typename Real>
 Matrix<Real> box_iou(Boxes<Real> a, Boxes<Real> b) {
@@ -54,65 +46,6 @@ Indices nms(Boxes<float> boxes, nb::ndarray<const std::int32_t, nb::ndim<1>, nb:
     kept = wutdet::nms(boxes.data(), category.data(), count, iou_threshold, max_keep, keep.get());
   }
   return to_numpy<Indices>(std::move(keep), {kept});
-}
-
-template <typename Value>
-using Column = nb::ndarray<const Value, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <typename Value>
-using Rows = nb::ndarray<const Value, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-// The kernel trusts its offsets, so they are looked at here.
-void check_offsets(const Column<std::int64_t>& offsets, std::size_t count, const char* what) {
-  bool good = offsets.shape(0) > 0 && offsets(0) == 0;
-  for (std::size_t i = 1; good && i < offsets.shape(0); ++i) good = offsets(i - 1) <= offsets(i);
-  if (!good || offsets(offsets.shape(0) - 1) != static_cast<std::int64_t>(count)) throw nb::value_error(what);
-}
-
-nb::tuple match_boxes(Boxes<double> dt_xyxy, Column<double> dt_area, Column<std::int64_t> dt_offsets,
-                      Boxes<double> gt_xyxy, Column<double> gt_area, Column<std::int64_t> gt_offsets,
-                      Column<std::uint8_t> crowd, Rows<std::uint8_t> gt_ignore, Rows<std::uint8_t> dt_outside,
-                      Column<double> thresholds) {
-  const std::size_t dts = dt_xyxy.shape(0), gts = gt_xyxy.shape(0);
-  const std::size_t views = gt_ignore.shape(0), bars = thresholds.shape(0);
-  if (dt_area.shape(0) != dts || dt_outside.shape(1) != dts) throw nb::value_error("detection columns differ in length");
-  if (gt_area.shape(0) != gts || gt_ignore.shape(1) != gts || crowd.shape(0) != gts)
-    throw nb::value_error("ground-truth columns differ in length");
-  if (dt_outside.shape(0) != views || views == 0) throw nb::value_error("one or more views, as many on both sides");
-  if (dt_offsets.shape(0) != gt_offsets.shape(0)) throw nb::value_error("groups differ between the two sides");
-  check_offsets(dt_offsets, dts, "dt_offsets must rise from 0 to the number of detections");
-  check_offsets(gt_offsets, gts, "gt_offsets must rise from 0 to the number of ground-truth boxes");
-  std::unique_ptr<std::uint8_t[]> status(new std::uint8_t[views * bars * dts]);
-  std::unique_ptr<std::int32_t[]> match(new std::int32_t[bars * dts]);
-  {
-    nb::gil_scoped_release release;
-    const wutdet::BoxTable dt{dt_xyxy.data(), dt_area.data(), dt_offsets.data(), dts};
-    const wutdet::BoxTable gt{gt_xyxy.data(), gt_area.data(), gt_offsets.data(), gts};
-    wutdet::match_boxes(dt, gt, dt_offsets.shape(0) - 1, crowd.data(), gt_ignore.data(), dt_outside.data(), views,
-                        thresholds.data(), bars, status.get(), match.get());
-  }
-  using Status = nb::ndarray<nb::numpy, std::uint8_t, nb::ndim<3>>;
-  using Match = nb::ndarray<nb::numpy, std::int32_t, nb::ndim<2>>;
-  return nb::make_tuple(to_numpy<Status>(std::move(status), {views, bars, dts}),
-                        to_numpy<Match>(std::move(match), {bars, dts}));
-}
-
-nb::tuple precision_at_recall(Column<std::int64_t> order, Column<std::uint8_t> status, Column<double> score,
-                              std::int64_t positives, Column<double> recall_points) {
-  const std::size_t count = order.shape(0), points = recall_points.shape(0);
-  if (status.shape(0) != score.shape(0)) throw nb::value_error("status and score must have the same length");
-  if (positives <= 0) throw nb::value_error("precision over recall needs ground truth that counts");
-  for (std::size_t i = 0; i < count; ++i)
-    if (order(i) < 0 || static_cast<std::size_t>(order(i)) >= score.shape(0)) throw nb::index_error("order");
-  using Curve = nb::ndarray<nb::numpy, double, nb::ndim<1>>;
-  std::unique_ptr<double[]> precision(new double[points]), point_score(new double[points]);
-  double recall;
-  {
-    nb::gil_scoped_release release;
-    recall = wutdet::precision_at_recall(order.data(), count, status.data(), score.data(), positives,
-                                         recall_points.data(), points, precision.get(), point_score.get());
-  }
-  return nb::make_tuple(to_numpy<Curve>(std::move(precision), {points}),
-                        to_numpy<Curve>(std::move(point_score), {points}), recall);
 }
 
 using Hashes = nb::ndarray<const std::uint64_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
@@ -193,13 +126,6 @@ NB_MODULE(_kernels, module) {
   module.def("box_iou", &box_iou<double>, nb::arg("a"), nb::arg("b"));
   module.def("nms", &nms, nb::arg("boxes"), nb::arg("category"), nb::arg("iou_threshold"), nb::arg("max_keep"),
              "Indices of the boxes [N, 4] (xyxy, sorted by falling score) that greedy NMS keeps, per category [N].");
-  module.def("match_boxes", &match_boxes, nb::arg("dt_xyxy"), nb::arg("dt_area"), nb::arg("dt_offsets"),
-             nb::arg("gt_xyxy"), nb::arg("gt_area"), nb::arg("gt_offsets"), nb::arg("crowd"), nb::arg("gt_ignore"),
-             nb::arg("dt_outside"), nb::arg("thresholds"),
-             "Status [views, thresholds, detections] and match [thresholds, detections]; see wutdet.evaluation.matching.");
-  module.def("precision_at_recall", &precision_at_recall, nb::arg("order"), nb::arg("status"), nb::arg("score"),
-             nb::arg("positives"), nb::arg("recall_points"),
-             "Precision and score at recall points, and the final recall; see wutdet.evaluation.accumulate.");
   module.def("hash_neighbours", &hash_neighbours, nb::arg("query"), nb::arg("query_group"), nb::arg("base"),
              nb::arg("base_group"), nb::arg("limit"),
              "Nearest index, distance and number of 256-bit hashes within `limit`; see wutdet.dataset.hashing.");
@@ -208,4 +134,5 @@ NB_MODULE(_kernels, module) {
   module.def("box_neighbours", &box_neighbours, nb::arg("query"), nb::arg("query_offsets"), nb::arg("query_group"),
              nb::arg("base"), nb::arg("base_offsets"), nb::arg("base_group"), nb::arg("min_boxes"), nb::arg("iou"),
              nb::arg("share"), "First frame that shows the same boxes; see wutdet.dataset.hashing.");
+  wutdet::bind_evaluation(module);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <thread>
 #include <vector>
 
 namespace wutdet {
@@ -22,97 +23,116 @@ double overlap_ratio(const double* d, double d_area, const double* g, double g_a
   return overlap / (crowd ? d_area : d_area + g_area - overlap);
 }
 
-}  // namespace
+// Everything match_boxes was given, so that a thread needs one pointer and a range of groups.
+struct Task {
+  const BoxTable& dt;
+  const BoxTable& gt;
+  const std::uint8_t* crowd;
+  const std::uint8_t* gt_ignore;
+  const std::uint8_t* dt_outside;
+  std::size_t views;
+  std::vector<double> bars;
+  double lowest_bar;
+  ThresholdBits all;  // one bit per threshold
+  ThresholdBits* hit;
+  ThresholdBits* ignored;
+  std::int32_t* match;
+};
 
-void match_boxes(const BoxTable& dt, const BoxTable& gt, std::size_t groups, const std::uint8_t* crowd,
-                 const std::uint8_t* gt_ignore, const std::uint8_t* dt_outside, std::size_t views,
-                 const double* thresholds, std::size_t threshold_count, std::uint8_t* status, std::int32_t* match) {
-  std::vector<double> bars(threshold_count);
-  for (std::size_t t = 0; t < threshold_count; ++t) bars[t] = std::min(thresholds[t], 1 - 1e-10);
-  const double lowest_bar =
-      bars.empty() ? std::numeric_limits<double>::infinity() : *std::min_element(bars.begin(), bars.end());
-
-  std::vector<Candidate> candidates;      // of all detections of the group, one after the other
-  std::vector<std::size_t> first;         // where each detection's candidates start
-  std::vector<std::uint8_t> taken;        // of the group's ground truth
-  for (std::size_t group = 0; group < groups; ++group) {
+void match_groups(const Task& task, std::size_t first_group, std::size_t last_group) {
+  const BoxTable &dt = task.dt, &gt = task.gt;
+  const std::size_t threshold_count = task.bars.size();
+  std::vector<Candidate> candidates;  // of all detections of the group, one after the other
+  std::vector<std::size_t> first;     // where each detection's candidates start
+  std::vector<std::int64_t> contested;  // detections that have candidates
+  std::vector<std::uint8_t> taken;    // of the group's ground truth
+  for (std::size_t group = first_group; group < last_group; ++group) {
     const std::int64_t d0 = dt.offsets[group], d1 = dt.offsets[group + 1];
     const std::int64_t g0 = gt.offsets[group], g1 = gt.offsets[group + 1];
 
     // Pairs below the lowest bar can match nowhere, and most pairs are below it.
     candidates.clear();
+    contested.clear();
     first.assign(1, 0);
     for (std::int64_t d = d0; d < d1; ++d) {
       for (std::int64_t g = g0; g < g1; ++g) {
-        const double iou = overlap_ratio(dt.xyxy + 4 * d, dt.area[d], gt.xyxy + 4 * g, gt.area[g], crowd[g] != 0);
-        if (iou >= lowest_bar) candidates.push_back({static_cast<std::int32_t>(g - g0), iou});
+        const double iou =
+            overlap_ratio(dt.xyxy + 4 * d, dt.area[d], gt.xyxy + 4 * g, gt.area[g], task.crowd[g] != 0);
+        if (iou >= task.lowest_bar) candidates.push_back({static_cast<std::int32_t>(g - g0), iou});
       }
-      first.push_back(candidates.size());
+      if (candidates.size() > first.back()) {
+        contested.push_back(d);
+        first.push_back(candidates.size());
+      }
+      for (std::size_t t = 0; t < threshold_count; ++t) task.match[t * dt.count + d] = -1;
     }
 
-    for (std::size_t view = 0; view < views; ++view) {
-      const std::uint8_t* ignore = gt_ignore + view * gt.count + g0;
-      const std::uint8_t* outside = dt_outside + view * dt.count;
+    for (std::size_t view = 0; view < task.views; ++view) {
+      const std::uint8_t* ignore = task.gt_ignore + view * gt.count + g0;
+      const std::uint8_t* outside = task.dt_outside + view * dt.count;
+      ThresholdBits* hit = task.hit + view * dt.count;
+      ThresholdBits* ignored = task.ignored + view * dt.count;
+      for (std::int64_t d = d0; d < d1; ++d) {
+        hit[d] = 0;
+        ignored[d] = outside[d] ? task.all : 0;
+      }
       for (std::size_t t = 0; t < threshold_count; ++t) {
-        std::uint8_t* out = status + (view * threshold_count + t) * dt.count;
-        std::int32_t* out_match = view == 0 ? match + t * dt.count : nullptr;
+        const auto bit = static_cast<ThresholdBits>(1u << t);
         taken.assign(static_cast<std::size_t>(g1 - g0), 0);
-        for (std::int64_t d = d0; d < d1; ++d) {
-          const std::size_t begin = first[static_cast<std::size_t>(d - d0)];
-          const std::size_t end = first[static_cast<std::size_t>(d - d0) + 1];
+        for (std::size_t c = 0; c < contested.size(); ++c) {
           std::int32_t best = -1;
           // What counts comes first; what is ignored is only looked at where nothing that counts was found.
           for (std::uint8_t pass = 0; pass < 2 && best < 0; ++pass) {
-            double bar = bars[t];
-            for (std::size_t c = begin; c < end; ++c) {
-              const std::int32_t g = candidates[c].gt;
+            double bar = task.bars[t];
+            for (std::size_t i = first[c]; i < first[c + 1]; ++i) {
+              const std::int32_t g = candidates[i].gt;
               if ((ignore[g] != 0) != (pass != 0)) continue;
-              if (taken[static_cast<std::size_t>(g)] && !crowd[g0 + g]) continue;
-              if (candidates[c].iou < bar) continue;  // of equals, the later one wins
-              bar = candidates[c].iou;
+              if (taken[static_cast<std::size_t>(g)] && !task.crowd[g0 + g]) continue;
+              if (candidates[i].iou < bar) continue;  // of equals, the later one wins
+              bar = candidates[i].iou;
               best = g;
             }
           }
-          if (best >= 0) {
-            taken[static_cast<std::size_t>(best)] = 1;
-            out[d] = ignore[best] ? kIgnored : kTruePositive;
+          if (best < 0) continue;
+          const std::int64_t d = contested[c];
+          taken[static_cast<std::size_t>(best)] = 1;
+          if (ignore[best]) {
+            ignored[d] |= bit;
           } else {
-            out[d] = outside[d] ? kIgnored : kFalsePositive;
+            hit[d] |= bit;
+            ignored[d] &= static_cast<ThresholdBits>(~bit);
           }
-          if (out_match) out_match[d] = best < 0 ? -1 : static_cast<std::int32_t>(g0 + best);
+          if (view == 0) task.match[t * dt.count + d] = static_cast<std::int32_t>(g0 + best);
         }
       }
     }
   }
 }
 
-double precision_at_recall(const std::int64_t* order, std::size_t count, const std::uint8_t* status,
-                           const double* score, std::int64_t positives, const double* recall_points,
-                           std::size_t recall_count, double* precision, double* point_score) {
-  const double tiny = std::numeric_limits<double>::epsilon();  // pycocotools adds np.spacing(1)
-  // Recall rises only at true positives, so those places (and the very first, for recall 0) are all that is needed.
-  std::vector<double> precision_at, recall_at, score_at;
-  std::int64_t hits = 0, false_alarms = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::uint8_t what = status[order[i]];
-    if (what == kTruePositive) ++hits;
-    if (what == kFalsePositive) ++false_alarms;
-    if (i != 0 && what != kTruePositive) continue;
-    const double tp = static_cast<double>(hits), fp = static_cast<double>(false_alarms);
-    precision_at.push_back(tp / (fp + tp + tiny));
-    recall_at.push_back(tp / static_cast<double>(positives));
-    score_at.push_back(score[order[i]]);
+}  // namespace
+
+void match_boxes(const BoxTable& dt, const BoxTable& gt, std::size_t groups, const std::uint8_t* crowd,
+                 const std::uint8_t* gt_ignore, const std::uint8_t* dt_outside, std::size_t views,
+                 const double* thresholds, std::size_t threshold_count, std::size_t threads, ThresholdBits* hit,
+                 ThresholdBits* ignored, std::int32_t* match) {
+  Task task{dt, gt, crowd, gt_ignore, dt_outside, views, {}, std::numeric_limits<double>::infinity(),
+            static_cast<ThresholdBits>((1u << threshold_count) - 1), hit, ignored, match};
+  for (std::size_t t = 0; t < threshold_count; ++t) task.bars.push_back(std::min(thresholds[t], 1 - 1e-10));
+  for (double bar : task.bars) task.lowest_bar = std::min(task.lowest_bar, bar);
+
+  // Parts of about as many detections each; they write to different rows, so the result does not depend on them.
+  std::vector<std::size_t> border{0};
+  for (std::size_t part = 1; part < threads; ++part) {
+    const auto wanted = static_cast<std::int64_t>(dt.count * part / threads);
+    const auto place = std::lower_bound(dt.offsets, dt.offsets + groups, wanted) - dt.offsets;
+    border.push_back(std::max(border.back(), static_cast<std::size_t>(place)));
   }
-  for (std::size_t i = precision_at.size(); i-- > 1;) {
-    if (precision_at[i] > precision_at[i - 1]) precision_at[i - 1] = precision_at[i];
-  }
-  for (std::size_t r = 0; r < recall_count; ++r) {
-    const auto place = std::lower_bound(recall_at.begin(), recall_at.end(), recall_points[r]);
-    const bool reached = place != recall_at.end();
-    precision[r] = reached ? precision_at[static_cast<std::size_t>(place - recall_at.begin())] : 0.0;
-    point_score[r] = reached ? score_at[static_cast<std::size_t>(place - recall_at.begin())] : 0.0;
-  }
-  return static_cast<double>(hits) / static_cast<double>(positives);
+  border.push_back(groups);
+  std::vector<std::thread> others;
+  for (std::size_t part = 1; part + 1 < border.size(); ++part)
+    others.emplace_back(match_groups, std::cref(task), border[part], border[part + 1]);
+  match_groups(task, border[0], border[1]);
+  for (std::thread& other : others) other.join();
 }
 
 }  // namespace wutdet

@@ -20,7 +20,7 @@ from wutdet.evaluation.accumulate import accumulate, best_f1
 from wutdet.evaluation.coco import evaluate, result_of
 from wutdet.evaluation.coco_files import read_ground_truth, read_results
 from wutdet.evaluation.matching import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, match
-from wutdet.evaluation.protocol import preset
+from wutdet.evaluation.presets import preset
 from wutdet.evaluation.score import run
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
@@ -71,7 +71,7 @@ def test_statistics_and_curves_equal_pycocotools(case):
     result = evaluate(ground_truth, detections)
     np.testing.assert_array_equal(as_pycocotools(result.stats), reference.stats)
     protocol = preset("coco")
-    curves = accumulate(result.matches, protocol.views)
+    curves = accumulate(result.matches, protocol.views, (1, 10, 100))
     np.testing.assert_array_equal(curves.precision, reference.eval["precision"])
     np.testing.assert_array_equal(curves.recall, reference.eval["recall"])
     np.testing.assert_array_equal(curves.score, reference.eval["scores"])
@@ -115,7 +115,9 @@ def test_a_slice_of_images_is_a_reaccumulation(seed):
     anew = match(
         dataclasses.replace(ground_truth, **smaller_gt),
         dataclasses.replace(detections, **smaller_dt),
-        matches.protocol,
+        matches.views,
+        matches.iou_thresholds,
+        matches.max_det,
     )
     sliced, expected = accumulate(matches, images=chosen), accumulate(anew)
     np.testing.assert_array_equal(sliced.precision, expected.precision)
@@ -136,9 +138,9 @@ def test_counted_by_hand():
     assert result.stats["AR100"] == pytest.approx((7 * 1 + 3 * 0.5) / 10)
     assert result.stats["APs"] == pytest.approx(result.stats["AP"])  # area 1000: both ships are small
     assert result.stats["APm"] is None and result.stats["APl"] is None and result.stats["ARl"] is None
-    assert result.matches.status[0, :, 0].tolist() == [TRUE_POSITIVE] * 10
-    assert result.matches.status[0, :, 1].tolist() == [FALSE_POSITIVE] * 10
-    assert result.matches.status[0, :, 2].tolist() == [TRUE_POSITIVE] * 7 + [FALSE_POSITIVE] * 3
+    assert [result.matches.status(0, t)[0] for t in range(10)] == [TRUE_POSITIVE] * 10
+    assert [result.matches.status(0, t)[1] for t in range(10)] == [FALSE_POSITIVE] * 10
+    assert [result.matches.status(0, t)[2] for t in range(10)] == [TRUE_POSITIVE] * 7 + [FALSE_POSITIVE] * 3
     assert result.matches.match[:, 2].tolist() == [1] * 7 + [-1] * 3
     bins = {row["name"].split(" (")[0]: row for row in result.size_bins}
     assert bins["small"]["boxes"] == 2 and bins["small"]["recall50"] == 1.0
@@ -152,7 +154,7 @@ def test_counted_by_hand():
 def test_a_ship_found_twice_is_one_hit_and_one_false_alarm():
     box = [10, 10, 60, 40]
     result = evaluate(ships([[box]]), found([(0, 0.9, *box), (0, 0.8, *box)]))
-    assert result.matches.status[0, 0].tolist() == [TRUE_POSITIVE, FALSE_POSITIVE]
+    assert result.matches.status(0, 0).tolist() == [TRUE_POSITIVE, FALSE_POSITIVE]
     assert result.stats["AP"] == pytest.approx(1.0)
 
 
@@ -162,7 +164,7 @@ def test_a_crowd_takes_any_number_of_detections_and_is_no_miss():
     )
     inside = [(0, 0.9, 110, 110, 120, 120), (0, 0.8, 150, 150, 160, 170), (0, 0.7, 0, 0, 10, 10)]
     result = evaluate(truth, found(inside))
-    assert result.matches.status[0, 0].tolist() == [IGNORED, IGNORED, TRUE_POSITIVE]
+    assert result.matches.status(0, 0).tolist() == [IGNORED, IGNORED, TRUE_POSITIVE]
     assert result.stats["AP"] == pytest.approx(1.0)
     assert result.protocol["boxes"] == 1 and result.protocol["boxes_ignored"] == 1
 
@@ -317,4 +319,4 @@ def test_equals_pycocotools_on_real_ground_truth(shared_dir, rng, tmp_path):
 def test_result_of_can_be_made_again_from_matches():
     ground_truth, detections = tables(*scene(3))
     first = evaluate(ground_truth, detections)
-    assert result_of(first.matches, ground_truth).to_json() == first.to_json()
+    assert result_of(first.matches, ground_truth, preset("coco")).to_json() == first.to_json()

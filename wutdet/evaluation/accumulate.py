@@ -1,4 +1,4 @@
-"""From matches to curves and averages. Nothing is matched again here, so slices and resamples are cheap.
+"""From matches to curves and averages. Nothing is matched again here, so slices, presets and resamples are cheap.
 
 The rules are pycocotools' ``COCOeval.accumulate`` and ``summarize``.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wutdet import _kernels
-from wutdet.evaluation.matching import FALSE_POSITIVE, TRUE_POSITIVE, Matches
-from wutdet.evaluation.protocol import View
+from wutdet.evaluation.matching import Matches
+from wutdet.evaluation.protocol import RECALL_POINTS, View
 
 #: Value of precision and recall where there are no such objects (pycocotools prints it; we turn it into None).
 ABSENT = -1.0
@@ -43,85 +43,142 @@ def mean_of_present(values: np.ndarray) -> float | None:
     return float(np.mean(present)) if len(present) else None
 
 
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Detections by category and falling score; equal scores stay in the order of image ids. Made once per pass.
+
+    Attributes:
+        order: int64 [N], places in the detection columns of Matches.
+        category_stops: int64 [K + 1]: category k owns ``order[category_stops[k]:category_stops[k + 1]]``.
+    """
+
+    order: np.ndarray
+    category_stops: np.ndarray
+
+    @classmethod
+    def of(cls, matches: Matches) -> Ranking:
+        if matches.category_count == 1:
+            order = np.argsort(-matches.score, kind="stable")
+        else:
+            order = np.lexsort((-matches.score, matches.dt_category))
+        stops = np.searchsorted(matches.dt_category[order], np.arange(matches.category_count + 1))
+        return cls(order, stops)
+
+    def within(self, kept: np.ndarray) -> Ranking:
+        """Only the detections where ``kept`` (bool [N], by place in the columns of Matches) is set."""
+        chosen = kept[self.order]
+        stops = np.concatenate([[0], np.cumsum(chosen)])[self.category_stops]
+        return Ranking(self.order[chosen], stops)
+
+    def category(self, k: int) -> np.ndarray:
+        """int64: places of one category's detections."""
+        return self.order[self.category_stops[k] : self.category_stops[k + 1]]
+
+
+def count_positives(matches: Matches, views: Sequence[View], images: np.ndarray | None = None) -> np.ndarray:
+    """int64 [K, V]: ground-truth boxes that count, of all images or of those where ``images`` (bool [M]) is set."""
+    out = np.zeros((matches.category_count, len(views)), dtype=np.int64)
+    for v, view in enumerate(views):
+        counts = ~matches.gt_ignored[matches.view_index(view)]
+        if images is not None:
+            counts &= images[matches.gt_image]
+        out[:, v] = np.bincount(matches.gt_category[counts], minlength=matches.category_count)
+    return out
+
+
 def accumulate(
     matches: Matches,
     views: Sequence[View] | None = None,
     max_dets: Sequence[int] | None = None,
     *,
     images: np.ndarray | None = None,
+    recall_points: np.ndarray = RECALL_POINTS,
+    ranking: Ranking | None = None,
     native: bool = True,
 ) -> Curves:
-    """Curves of some views and limits, over all images or some.
+    """Curves of some views and limits at all thresholds of the pass, over all images or some.
 
     Args:
         matches: of the matching pass.
-        views: which, out of ``matches.protocol.all_views``; all of them by default.
-        max_dets: limits of detections per image and category, none above that of the pass.
+        views: which, out of ``matches.views``; all of them by default.
+        max_dets: limits of detections per image and category, none above that of the pass (the default).
         images: bool [image_count]; only these images count.
+        recall_points: float64 [R], rising.
+        ranking: ``Ranking.of(matches)``, where it was made already.
         native: False takes the NumPy path, which is the reference for the native one.
     """
-    protocol = matches.protocol
-    views = protocol.all_views if views is None else views
-    max_dets = protocol.max_dets if max_dets is None else max_dets
-    assert max(max_dets) <= protocol.max_dets[-1], "matching saw fewer detections than asked for"
-    points, thresholds = protocol.recall_points, protocol.iou_thresholds
-    shape = (len(thresholds), matches.category_count, len(views), len(max_dets))
-    precision = np.full((shape[0], len(points), *shape[1:]), ABSENT)
+    views = matches.views if views is None else views
+    max_dets = (matches.max_det,) if max_dets is None else max_dets
+    assert max(max_dets, default=0) <= matches.max_det, "matching saw fewer detections than asked for"
+    thresholds = len(matches.iou_thresholds)
+    shape = (thresholds, matches.category_count, len(views), len(max_dets))
+    precision = np.full((thresholds, len(recall_points), *shape[1:]), ABSENT)
     score, recall = precision.copy(), np.full(shape, ABSENT)
-    positives = np.zeros(shape[1:3], dtype=np.int64)
+    positives = count_positives(matches, views, images)
     curve = _kernels.precision_at_recall if native else precision_at_recall_numpy
-
-    # Stable: equal scores stay in the order of image ids. Sorted once; every subset below keeps this order.
-    order = np.lexsort((-matches.score, matches.dt_category))
+    ranking = Ranking.of(matches) if ranking is None else ranking
     if images is not None:
-        order = order[images[matches.dt_image[order]]]
-    category_stops = np.searchsorted(matches.dt_category[order], np.arange(matches.category_count + 1))
-    counts_here = np.ones(len(matches.gt_row), bool) if images is None else images[matches.gt_image]
-    for v, view in enumerate(views):
-        counted = matches.gt_category[counts_here & ~matches.gt_ignored[matches.view_index(view)]]
-        positives[:, v] = np.bincount(counted, minlength=matches.category_count)
-    for k in range(matches.category_count):
-        in_category = order[category_stops[k] : category_stops[k + 1]]
-        for m, limit in enumerate(max_dets):
-            rows = in_category[matches.rank[in_category] < limit]
+        ranking = ranking.within(images[matches.dt_image])
+    for m, limit in enumerate(max_dets):
+        limited = ranking if limit >= matches.max_det else ranking.within(matches.rank < limit)
+        for k in range(matches.category_count):
+            rows = limited.category(k)
             for v, view in enumerate(views):
                 if positives[k, v] == 0:
                     continue
-                for t in range(len(thresholds)):
-                    precision[t, :, k, v, m], score[t, :, k, v, m], recall[t, k, v, m] = curve(
-                        rows, matches.status[matches.view_index(view), t], matches.score, int(positives[k, v]), points
-                    )
+                index = matches.view_index(view)
+                precision[:, :, k, v, m], score[:, :, k, v, m], recall[:, k, v, m] = curve(
+                    rows,
+                    matches.hit[index],
+                    matches.ignored[index],
+                    matches.score,
+                    int(positives[k, v]),
+                    thresholds,
+                    recall_points,
+                )
     return Curves(precision, score, recall, positives)
 
 
 def precision_at_recall_numpy(
-    order: np.ndarray, status: np.ndarray, score: np.ndarray, positives: int, recall_points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
+    order: np.ndarray,
+    hit: np.ndarray,
+    ignored: np.ndarray,
+    score: np.ndarray,
+    positives: int,
+    thresholds: int,
+    recall_points: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The reference for ``_kernels.precision_at_recall``.
 
     Args:
         order: int64 [n], detections that take part, by falling score.
-        status, score: [N], indexed by ``order``.
+        hit, ignored, score: [N], indexed by ``order``; see Matches.
         positives: ground-truth boxes that count, above 0.
+        thresholds: T, bits in use.
         recall_points: float64 [R].
 
     Returns:
-        precision [R] and score [R] at those points (0 where recall is never reached), and the final recall.
+        precision [T, R] and score [T, R] at those points (0 where recall is never reached), and final recall [T].
     """
-    hits = np.cumsum(status[order] == TRUE_POSITIVE).astype(float)
-    false_alarms = np.cumsum(status[order] == FALSE_POSITIVE).astype(float)
-    recall = hits / positives
-    precision = hits / (false_alarms + hits + np.spacing(1))
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    place = np.searchsorted(recall, recall_points, side="left")
-    reached = place < len(order)
-    at_points, score_at_points = np.zeros(len(recall_points)), np.zeros(len(recall_points))
-    at_points[reached] = precision[place[reached]]
-    score_at_points[reached] = score[order][place[reached]]
-    return at_points, score_at_points, float(recall[-1]) if len(recall) else 0.0
+    at_points, score_at_points = np.zeros((2, thresholds, len(recall_points)))
+    final = np.zeros(thresholds)
+    for t in range(thresholds):
+        is_hit = (hit[order] >> t & 1).astype(bool)
+        is_ignored = (ignored[order] >> t & 1).astype(bool)
+        hits = np.cumsum(is_hit).astype(float)
+        false_alarms = np.cumsum(~is_hit & ~is_ignored).astype(float)
+        recall = hits / positives
+        precision = hits / (false_alarms + hits + np.spacing(1))
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        place = np.searchsorted(recall, recall_points, side="left")
+        reached = place < len(order)
+        at_points[t, reached] = precision[place[reached]]
+        score_at_points[t, reached] = score[order][place[reached]]
+        final[t] = recall[-1] if len(recall) else 0.0
+    return at_points, score_at_points, final
 
 
-def best_f1(matches: Matches, iou_threshold_index: int = 0) -> dict | None:
+def best_f1(matches: Matches, iou: float = 0.5) -> dict | None:
     """The score threshold with the best F1 over all categories together, in the first view.
 
     Returns:
@@ -131,9 +188,11 @@ def best_f1(matches: Matches, iou_threshold_index: int = 0) -> dict | None:
     """
     positives = int((~matches.gt_ignored[0]).sum())
     order = np.argsort(-matches.score, kind="stable")
-    status = matches.status[0, iou_threshold_index][order]
+    threshold_index = matches.threshold_index(iou)
+    is_hit = (matches.hit[0][order] >> threshold_index & 1).astype(np.int64)
+    is_ignored = (matches.ignored[0][order] >> threshold_index & 1).astype(np.int64)
     score = matches.score[order]
-    hits, false_alarms = np.cumsum(status == TRUE_POSITIVE), np.cumsum(status == FALSE_POSITIVE)
+    hits, false_alarms = np.cumsum(is_hit), np.cumsum(1 - is_hit - is_ignored)
     if positives == 0 or len(order) == 0 or hits[-1] == 0:
         return None
     f1 = 2 * hits / (hits + false_alarms + positives)
@@ -148,7 +207,7 @@ def best_f1(matches: Matches, iou_threshold_index: int = 0) -> dict | None:
         "f1": float(f1[best]),
         "precision": tp / (tp + fp),
         "recall": tp / positives,
-        "iou": float(matches.protocol.iou_thresholds[iou_threshold_index]),
+        "iou": float(matches.iou_thresholds[threshold_index]),
         "tp": tp,
         "fp": fp,
         "fn": positives - tp,

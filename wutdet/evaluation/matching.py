@@ -5,45 +5,53 @@ The rules are pycocotools' ``COCOeval.evaluateImg``. Two notes on flags. pycocot
 (usual IoU, matched at most once). And pycocotools takes a match with the annotation of id 0 for no match; here ids
 play no part.
 
-Everything else (limits on detections per image, slices of images, curves, resampling) is a re-accumulation of these
-columns: see accumulate.py.
+Everything else (limits on detections per image, presets, slices of images, curves, resampling) is a re-accumulation of
+these columns: see accumulate.py and bootstrap.py. A limit needs no pass of its own because matching is greedy by
+falling score: what is cut off at the end never changed what came before.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from wutdet import _kernels
-from wutdet.evaluation.protocol import Protocol, View
+from wutdet.evaluation.protocol import View, distinct_views
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
 FALSE_POSITIVE, TRUE_POSITIVE, IGNORED = 0, 1, 2
+
+_DETECTIONS_PER_THREAD = 20_000  # below that a thread costs more than it saves
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
     """What became of every detection and every ground-truth box.
 
-    Detection columns (length N; ordered by category, then image id, then falling score; only the first
-    ``max_dets[-1]`` of each image and category):
+    Detection columns (length N; ordered by category, then image id, then falling score; only the first ``max_det`` of
+    each image and category):
         dt_row: int64, row in the FoundBoxes.
-        dt_image: int64, row of the image.
-        dt_category: int64.
-        rank: int64, 0-based place within its image and category.
+        dt_image: int32, row of the image.
+        dt_category: int32.
+        rank: int32, 0-based place within its image and category.
         score: float64.
-        status: uint8 [V, T, N]: FALSE_POSITIVE, TRUE_POSITIVE or IGNORED, per view and IoU threshold.
+        hit, ignored: uint16 [V, N]: bit t of a view's row is set where the detection is a true positive, or does not
+            count, at ``iou_thresholds[t]``; where neither is set it is a false positive.
         match: int32 [T, N]: place in the ground-truth columns below that it matched in the first view, or -1.
 
     Ground-truth columns (length G; ordered by category, then image id, then as in the file):
         gt_row: int64, row in the GroundTruth.
-        gt_image: int64, row of the image.
-        gt_category: int64.
+        gt_image: int32, row of the image.
+        gt_category: int32.
         gt_ignored: bool [V, G]: does not count in this view.
 
     Others:
-        protocol: views (V = len(protocol.all_views)) and thresholds (T).
+        views: V questions asked; the first one decides ``match``.
+        iou_thresholds: float64 [T].
+        max_det: limit of detections per image and category.
         image_count, category_count: of the ground truth.
         detection_count: detections before the limit per image.
     """
@@ -53,37 +61,72 @@ class Matches:
     dt_category: np.ndarray
     rank: np.ndarray
     score: np.ndarray
-    status: np.ndarray
+    hit: np.ndarray
+    ignored: np.ndarray
     match: np.ndarray
     gt_row: np.ndarray
     gt_image: np.ndarray
     gt_category: np.ndarray
     gt_ignored: np.ndarray
-    protocol: Protocol
+    views: tuple[View, ...]
+    iou_thresholds: np.ndarray
+    max_det: int
     image_count: int
     category_count: int
     detection_count: int
 
     def view_index(self, view: View) -> int:
-        """Place of a view in ``status`` and ``gt_ignored``."""
-        return self.protocol.all_views.index(view)
+        """Place of a view in ``hit``, ``ignored`` and ``gt_ignored``; views with the same limits are one."""
+        for index, known in enumerate(self.views):
+            if known.limits == view.limits:
+                return index
+        raise KeyError(f"view '{view.name}' was not part of the matching pass")
+
+    def threshold_index(self, iou: float) -> int:
+        """Place of an IoU threshold; it must have been part of the pass."""
+        place = int(np.argmin(np.abs(self.iou_thresholds - iou)))
+        if abs(self.iou_thresholds[place] - iou) > 1e-9:
+            raise KeyError(f"IoU threshold {iou} was not part of the matching pass")
+        return place
+
+    def status(self, view_index: int, threshold_index: int) -> np.ndarray:
+        """uint8 [N]: FALSE_POSITIVE, TRUE_POSITIVE or IGNORED at one threshold in one view."""
+        hit = self.hit[view_index] >> threshold_index & 1
+        ignored = self.ignored[view_index] >> threshold_index & 1
+        return (hit * TRUE_POSITIVE + ignored * IGNORED).astype(np.uint8)
 
 
 def _places_in_group(group: np.ndarray) -> np.ndarray:
-    """int64 [N]: 0, 1, 2, ... anew for each run of equal values."""
+    """int32 [N]: 0, 1, 2, ... anew for each run of equal values."""
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if len(group) else np.zeros(0, np.int64)
     lengths = np.diff(np.r_[starts, len(group)])
-    return np.arange(len(group)) - np.repeat(starts, lengths)
+    return (np.arange(len(group)) - np.repeat(starts, lengths)).astype(np.int32)
 
 
-def match(ground_truth: GroundTruth, found: FoundBoxes, protocol: Protocol, *, native: bool = True) -> Matches:
+def match(
+    ground_truth: GroundTruth,
+    found: FoundBoxes,
+    views: Sequence[View],
+    iou_thresholds: np.ndarray,
+    max_det: int,
+    *,
+    input_size: int | None = None,
+    native: bool = True,
+) -> Matches:
     """Matches detections to ground truth.
 
     Args:
         ground_truth, found: the two tables.
-        protocol: thresholds, views, and the most detections per image and category.
+        views: area ranges; ``match`` is kept for the first. Those with the same limits are matched once.
+        iou_thresholds: float64 [T], rising, at most 16.
+        max_det: most detections per image and category that take part.
+        input_size: long side of the network input in pixels, for views in network-input pixels.
         native: False takes the slow NumPy path, which is the reference for the native one; both give the same bytes.
+
+    Raises:
+        UsageError: a view needs frame sizes or an input size that is not known.
     """
+    views = distinct_views(views)
     # Equal scores of different images are decided by the order of image ids, as in pycocotools.
     image_place = np.empty(ground_truth.image_count, dtype=np.int64)
     image_place[np.argsort(ground_truth.image_id, kind="stable")] = np.arange(ground_truth.image_count)
@@ -95,47 +138,69 @@ def match(ground_truth: GroundTruth, found: FoundBoxes, protocol: Protocol, *, n
     dt_group = found.category * images + image_place[found.image]
     dt_order = np.lexsort((-found.score, dt_group))
     rank = _places_in_group(dt_group[dt_order])
-    kept = rank < protocol.max_dets[-1]
-    dt_order, rank = dt_order[kept], rank[kept]
+    if len(rank) and rank.max() >= max_det:
+        kept = rank < max_det
+        dt_order, rank = dt_order[kept], rank[kept]
 
     def offsets(group: np.ndarray) -> np.ndarray:
         return np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))]).astype(np.int64)
 
-    gt_area = ground_truth.area[gt_order]
-    dt_area = found.area[dt_order]
-    views = protocol.all_views
-    gt_ignored = np.stack([ground_truth.ignore[gt_order] | view.outside(gt_area) for view in views])
-    dt_outside = np.stack([view.outside(dt_area) for view in views])
-    kernel = _kernels.match_boxes if native else match_boxes_numpy
-    status, matched = kernel(
-        dt_xyxy=np.ascontiguousarray(found.xyxy[dt_order]),
-        dt_area=dt_area,
-        dt_offsets=offsets(dt_group[dt_order]),
-        gt_xyxy=np.ascontiguousarray(ground_truth.xyxy[gt_order]),
-        gt_area=ground_truth.box_area[gt_order],
-        gt_offsets=offsets(gt_group),
-        crowd=ground_truth.crowd[gt_order].astype(np.uint8),
-        gt_ignore=gt_ignored.astype(np.uint8),
-        dt_outside=dt_outside.astype(np.uint8),
-        thresholds=protocol.iou_thresholds,
-    )
+    gt_image, dt_image = ground_truth.image[gt_order], found.image[dt_order]
+    gt_area, dt_area = ground_truth.area[gt_order], found.area[dt_order]
+    gt_ignored = np.empty((len(views), len(gt_order)), dtype=bool)
+    dt_outside = np.empty((len(views), len(dt_order)), dtype=bool)
+    always_ignored = ground_truth.ignore[gt_order]
+    for v, view in enumerate(views):
+        factor = ground_truth.area_factor(view.unit, input_size)
+        if factor is None:
+            gt_ignored[v], dt_outside[v] = view.outside(gt_area), view.outside(dt_area)
+        else:
+            gt_ignored[v] = view.outside(gt_area * factor[gt_image])
+            dt_outside[v] = view.outside(dt_area * factor[dt_image])
+        gt_ignored[v] |= always_ignored
+    arguments = {
+        "dt_xyxy": np.ascontiguousarray(found.xyxy[dt_order]),
+        "dt_area": dt_area,
+        "dt_offsets": offsets(dt_group[dt_order]),
+        "gt_xyxy": np.ascontiguousarray(ground_truth.xyxy[gt_order]),
+        "gt_area": ground_truth.box_area[gt_order],
+        "gt_offsets": offsets(gt_group),
+        "crowd": ground_truth.crowd[gt_order].view(np.uint8),
+        "gt_ignore": gt_ignored.view(np.uint8),
+        "dt_outside": dt_outside.view(np.uint8),
+        "thresholds": np.ascontiguousarray(iou_thresholds),
+    }
+    if native:
+        threads = thread_count(len(dt_order) // _DETECTIONS_PER_THREAD)
+        hit, ignored, matched = _kernels.match_boxes(**arguments, threads=threads)
+    else:
+        hit, ignored, matched = match_boxes_numpy(**arguments)
     return Matches(
         dt_row=dt_order,
-        dt_image=found.image[dt_order],
-        dt_category=found.category[dt_order],
+        dt_image=dt_image.astype(np.int32),
+        dt_category=found.category[dt_order].astype(np.int32),
         rank=rank,
         score=found.score[dt_order],
-        status=status,
+        hit=hit,
+        ignored=ignored,
         match=matched,
         gt_row=gt_order,
-        gt_image=ground_truth.image[gt_order],
-        gt_category=ground_truth.category[gt_order],
+        gt_image=gt_image.astype(np.int32),
+        gt_category=ground_truth.category[gt_order].astype(np.int32),
         gt_ignored=gt_ignored,
-        protocol=protocol,
+        views=views,
+        iou_thresholds=np.asarray(iou_thresholds),
+        max_det=max_det,
         image_count=ground_truth.image_count,
         category_count=len(ground_truth.category_names),
         detection_count=len(found),
     )
+
+
+def thread_count(most: int) -> int:
+    """Threads for a native kernel: the CPUs that this process may use, but no more than ``most`` and at least 1."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cpus, most))
 
 
 def overlap_ratio(dt_xyxy: np.ndarray, dt_area: float, gt_xyxy: np.ndarray, gt_area: float, crowd: bool) -> float:
@@ -159,17 +224,18 @@ def match_boxes_numpy(
     gt_ignore: np.ndarray,
     dt_outside: np.ndarray,
     thresholds: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The reference for ``_kernels.match_boxes``: slow, and nothing else than the rule.
 
     Boxes are sorted by group (one image and category); group g owns rows ``offsets[g]:offsets[g + 1]``. Within a group
     detections come by falling score.
 
     Returns:
-        status uint8 [V, T, N] and match int32 [T, N]; see Matches.
+        hit and ignored uint16 [V, N], match int32 [T, N]; see Matches.
     """
     views, count = dt_outside.shape
-    status = np.zeros((views, len(thresholds), count), dtype=np.uint8)
+    hit = np.zeros((views, count), dtype=np.uint16)
+    ignored_bits = np.zeros((views, count), dtype=np.uint16)
     match = np.full((len(thresholds), count), -1, dtype=np.int32)
     for group in range(len(dt_offsets) - 1):
         dt_rows = range(dt_offsets[group], dt_offsets[group + 1])
@@ -198,9 +264,11 @@ def match_boxes_numpy(
                             break
                     if best >= 0:
                         taken.add(best)
-                        status[view, t, d] = IGNORED if gt_ignore[view, best] else TRUE_POSITIVE
-                    else:
-                        status[view, t, d] = IGNORED if dt_outside[view, d] else FALSE_POSITIVE
+                    not_counted = gt_ignore[view, best] if best >= 0 else dt_outside[view, d]
+                    if not_counted:
+                        ignored_bits[view, d] |= 1 << t
+                    elif best >= 0:
+                        hit[view, d] |= 1 << t
                     if view == 0:
                         match[t, d] = best
-    return status, match
+    return hit, ignored_bits, match

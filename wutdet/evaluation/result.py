@@ -9,21 +9,6 @@ from wutdet.evaluation.matching import Matches
 
 SCHEMA = "wutdet.score/1"
 
-_TITLES = {
-    "AP": "average precision, IoU .50:.95",
-    "AP50": "average precision, IoU .50",
-    "AP75": "average precision, IoU .75",
-    "APs": "AP, ships below 32 px",
-    "APm": "AP, 32 to 96 px",
-    "APl": "AP, above 96 px",
-    "AR1": "average recall, 1 box a frame",
-    "AR10": "average recall, 10 boxes a frame",
-    "AR100": "average recall, 100 boxes a frame",
-    "ARs": "AR100, ships below 32 px",
-    "ARm": "AR100, 32 to 96 px",
-    "ARl": "AR100, above 96 px",
-}
-
 
 def _figure(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
@@ -34,7 +19,8 @@ class EvaluationResult:
     """What an evaluation found. All figures are in 0..1; None where there are no such objects.
 
     Attributes:
-        stats: "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl".
+        stats: by name; for COCO "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl".
+        titles: what each of them is, for people.
         protocol: what the figures mean: preset, thresholds, limits, area bins, counts, data set, versions.
         curves: precision and score at 101 recall points: ``{"recall": [..], "precision": {"0.50": [..], "0.75": [..],
             "mean": [..]}, "score": {...}}``; None in place of the lists where there is no ground truth.
@@ -49,6 +35,7 @@ class EvaluationResult:
     """
 
     stats: Mapping[str, float | None]
+    titles: Mapping[str, str]
     protocol: Mapping
     curves: Mapping
     size_bins: Sequence[Mapping]
@@ -100,7 +87,7 @@ class EvaluationResult:
             + (f", {p['detections_over_limit']} of them above the limit" if p["detections_over_limit"] else "")
         )
         lines.append("")
-        lines += [f"  {name:<6} {_figure(value):>6}   {_TITLES[name]}" for name, value in self.stats.items()]
+        lines += [f"  {name:<9} {_figure(value):>6}   {self.titles[name]}" for name, value in self.stats.items()]
         lines += ["", f"  {'ships of (sqrt area)':<22} {'boxes':>6} {'AP':>7} {'AP50':>7} {'AR100':>7} {'found*':>7}"]
         for row in self.size_bins:
             values = " ".join(f"{_figure(row[key]):>7}" for key in ("AP", "AP50", "AR", "recall50"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
-from wutdet.errors import DataError
+from wutdet.errors import DataError, UsageError
 
 
 def _box_area(xyxy: np.ndarray) -> np.ndarray:
@@ -35,6 +35,7 @@ class GroundTruth:
         crowd: bool [G], one box for many objects: overlap is intersection over the detection's area.
         category_names: by index.
         name, split: of the data set, for the protocol.
+        size_wh: [M, 2] width and height of the images in pixels; None where they are not known.
     """
 
     image_id: np.ndarray
@@ -48,6 +49,7 @@ class GroundTruth:
     category_names: tuple[str, ...]
     name: str = ""
     split: str | None = None
+    size_wh: np.ndarray | None = None
 
     @property
     def image_count(self) -> int:
@@ -73,7 +75,32 @@ class GroundTruth:
             category_names=tuple(dataset.category_names),
             name=dataset.name,
             split="+".join(sorted(splits)) or None,
+            size_wh=np.asarray(dataset.size_wh),
         )
+
+    def area_factor(self, unit: str, input_size: int | None = None) -> np.ndarray | None:
+        """float64 [M]: what an area in square frame pixels is multiplied with, by image; None means 1 everywhere.
+
+        Args:
+            unit: "px" of the frame, "input" for pixels of the network input, "frame" for shares of the frame's area.
+            input_size: long side of the network input, to which the frame's long side is scaled.
+
+        Raises:
+            UsageError: sizes of frames or of the network input are needed and not known.
+        """
+        if unit == "px":
+            return None
+        if self.size_wh is None:
+            raise UsageError(
+                "size bins in network-input pixels or relative to the frame need 'width' and 'height' of every image",
+                hint="add them to the ground truth, or give bins in pixels",
+            )
+        size = np.maximum(np.asarray(self.size_wh, dtype=np.float64), 1)
+        if unit == "frame":
+            return 1 / (size[:, 0] * size[:, 1])
+        if input_size is None:
+            raise UsageError("size bins in network-input pixels need the input size", hint="add --imgsz")
+        return (input_size / size.max(axis=1)) ** 2
 
 
 @dataclass(frozen=True, eq=False)
