@@ -82,20 +82,20 @@ nb::tuple py_precision_at_recall(Column<std::int64_t> order, Column<ThresholdBit
 }
 
 nb::tuple py_weighted_precision(Column<std::int64_t> order, Column<ThresholdBits> hit, Column<ThresholdBits> ignored,
-                                Column<std::int32_t> image, Rows<std::uint16_t> weights,
-                                Column<std::int64_t> positives, std::size_t thresholds, Column<double> recall_points,
-                                std::size_t threads) {
+                                Column<std::int32_t> image, Rows<std::uint8_t> weights,
+                                Column<std::int32_t> positive_image, std::size_t thresholds,
+                                Column<double> recall_points, std::size_t threads) {
   const std::size_t resamples = weights.shape(0), images = weights.shape(1);
   check_thresholds(thresholds);
-  if (positives.shape(0) != resamples) throw nb::value_error("one number of positives per resample is needed");
   const RankedDetections dt = ranked(order, hit, ignored, image.shape(0));
-  for (std::size_t i = 0; i < image.shape(0); ++i)
-    if (image(i) < 0 || static_cast<std::size_t>(image(i)) >= images) throw nb::index_error("image");
+  for (const auto& column : {image, positive_image})
+    for (std::size_t i = 0; i < column.shape(0); ++i)
+      if (column(i) < 0 || static_cast<std::size_t>(column(i)) >= images) throw nb::index_error("image");
   std::unique_ptr<double[]> mean(new double[resamples * thresholds]), recall(new double[resamples * thresholds]);
   {
     nb::gil_scoped_release release;
-    weighted_precision(dt, image.data(), weights.data(), images, resamples, positives.data(), thresholds,
-                       recall_points.data(), recall_points.shape(0), threads, mean.get(), recall.get());
+    weighted_precision(dt, image.data(), weights.data(), images, resamples, positive_image.data(),
+                       positive_image.shape(0), thresholds, recall_points.data(), recall_points.shape(0), threads, mean.get(), recall.get());
   }
   return nb::make_tuple(to_numpy<Matrix<double>>(std::move(mean), {resamples, thresholds}),
                         to_numpy<Matrix<double>>(std::move(recall), {resamples, thresholds}));
@@ -113,7 +113,7 @@ void bind_evaluation(nb::module_& module) {
              nb::arg("score"), nb::arg("positives"), nb::arg("thresholds"), nb::arg("recall_points"),
              "Precision and score [thresholds, points], and final recall; see wutdet.evaluation.accumulate.");
   module.def("weighted_precision", &py_weighted_precision, nb::arg("order"), nb::arg("hit"), nb::arg("ignored"),
-             nb::arg("image"), nb::arg("weights"), nb::arg("positives"), nb::arg("thresholds"),
+             nb::arg("image"), nb::arg("weights"), nb::arg("positive_image"), nb::arg("thresholds"),
              nb::arg("recall_points"), nb::arg("threads") = 1,
              "Mean precision and final recall [resamples, thresholds]; see wutdet.evaluation.bootstrap.");
 }

@@ -18,7 +18,7 @@ struct Ranked {
   std::vector<ThresholdBits> hit, ignored;
 };
 
-void weigh(const Ranked& dt, const std::uint16_t* weight, std::int64_t positives, std::size_t threshold_count,
+void weigh(const Ranked& dt, const std::uint8_t* weight, std::int64_t positives, std::size_t threshold_count,
            const double* recall_points, std::size_t recall_count, double* mean_precision, double* recall) {
   // The least number of hits at which each recall point is reached, by the same division as everywhere else.
   std::vector<std::int64_t> needed(recall_count + 1, std::numeric_limits<std::int64_t>::max());
@@ -126,9 +126,9 @@ void precision_at_recall(const RankedDetections& dt, const double* score, std::i
   }
 }
 
-void weighted_precision(const RankedDetections& dt, const std::int32_t* image, const std::uint16_t* weights,
-                        std::size_t images, std::size_t resamples, const std::int64_t* positives,
-                        std::size_t threshold_count, const double* recall_points, std::size_t recall_count,
+void weighted_precision(const RankedDetections& dt, const std::int32_t* image, const std::uint8_t* weights,
+                        std::size_t images, std::size_t resamples, const std::int32_t* positive_image,
+                        std::size_t positives, std::size_t threshold_count, const double* recall_points, std::size_t recall_count,
                         std::size_t threads, double* mean_precision, double* recall) {
   Ranked ranked;
   const auto all = static_cast<ThresholdBits>((1u << threshold_count) - 1);
@@ -142,8 +142,11 @@ void weighted_precision(const RankedDetections& dt, const std::int32_t* image, c
   const auto some = [&](std::size_t from, std::size_t to) {
     for (std::size_t b = from; b < to; ++b) {
       double *mean = mean_precision + b * threshold_count, *final_recall = recall + b * threshold_count;
-      if (positives[b] > 0) {
-        weigh(ranked, weights + b * images, positives[b], threshold_count, recall_points, recall_count, mean,
+      const std::uint8_t* weight = weights + b * images;
+      std::int64_t counted = 0;
+      for (std::size_t i = 0; i < positives; ++i) counted += weight[positive_image[i]];
+      if (counted > 0) {
+        weigh(ranked, weight, counted, threshold_count, recall_points, recall_count, mean,
               final_recall);
       } else {
         std::fill_n(mean, threshold_count, std::numeric_limits<double>::quiet_NaN());

@@ -1,7 +1,7 @@
 // Precision over recall out of matches, once or for many weightings of the images. Knows no Python.
 //
 // The rules are those of pycocotools' COCOeval.accumulate; wutdet/evaluation/accumulate.py and bootstrap.py say them in
-// NumPy, and results are equal bit for bit.
+// NumPy. Curves are equal bit for bit, means up to the order of a sum.
 #pragma once
 
 #include <cstddef>
@@ -29,12 +29,12 @@ void precision_at_recall(const RankedDetections& dt, const double* score, std::i
 
 // Mean precision over the recall points, and final recall, where every image counts `weight` times.
 //
-// `image` [rows] is the image of a detection. `weights` [resamples, images] and `positives` [resamples] (weighted
-// ground-truth boxes that count). Writes `mean_precision` and `recall` [resamples, threshold_count]; NaN where
-// positives are 0. Resamples are dealt out to `threads`.
-void weighted_precision(const RankedDetections& dt, const std::int32_t* image, const std::uint16_t* weights,
-                        std::size_t images, std::size_t resamples, const std::int64_t* positives,
-                        std::size_t threshold_count, const double* recall_points, std::size_t recall_count,
+// `image` [rows] is the image of a detection, `positive_image` [positives] that of each ground-truth box that counts.
+// `weights` [resamples, images]. Writes `mean_precision` and `recall` [resamples, threshold_count]; NaN where the boxes
+// that count weigh nothing. Resamples are dealt out to `threads`.
+void weighted_precision(const RankedDetections& dt, const std::int32_t* image, const std::uint8_t* weights,
+                        std::size_t images, std::size_t resamples, const std::int32_t* positive_image,
+                        std::size_t positives, std::size_t threshold_count, const double* recall_points, std::size_t recall_count,
                         std::size_t threads, double* mean_precision, double* recall);
 
 }  // namespace wutdet
