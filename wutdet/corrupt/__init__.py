@@ -1,0 +1,1 @@
+"""Maritime corruptions of test frames: what weather, water and the camera do to a picture. Needs NumPy and OpenCV."""
