@@ -1,31 +1,27 @@
-"""Charts as inline SVG strings: lines, precision over recall, bars, histograms. Standard library only.
-
-A little over the usual length: the four kinds share axes, ticks and legends, which would otherwise be another module.
-
-Colours come from CSS variables (``--ink``, ``--grid``, ``--c1`` ... ``--c6``) with fallbacks, so that a page can switch
-to dark mode and a chart still looks right on its own (for example in a notebook). The palette follows Okabe and Ito,
-"Color Universal Design" (2008); series also differ by dashes, so colour is never the only difference.
-The drawing is 480 units wide with 14-unit text: about 10 px on a phone 390 px wide, where pages may enlarge it to 17.
-"""
+"""Charts as inline SVG strings: lines, precision over recall, bars, histograms. Standard library only."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wutdet.report.markup import Markup, is_number, join, tag
+from wutdet.report.markup import Markup, is_number, tag
+from wutdet.report.plot import (
+    HEIGHT,
+    INK,
+    MUTED,
+    Plot,
+    format_number,
+    legend,
+    line_between,
+    nice_ticks,
+    series_colour,
+    series_stroke,
+    text,
+    unplottable,
+)
 
-#: Fallback colour by series, for light backgrounds; pages override them as --c1, --c2, ...
-PALETTE = ("#0072b2", "#d55e00", "#007a5a", "#a8508a", "#b07800", "#3a86c8")
-_DASHES = (None, "7 3", "2 3", "10 3 2 3", "4 4", "1 4")
-
-_WIDTH, _HEIGHT = 480, 300
-_FONT = 14
-# Legends are laid out for the enlarged text of narrow pages; 0.58 em is a wide average for sans-serif letters.
-_LETTER = 17 * 0.58
-_RIGHT, _BOTTOM = 16, 50
 _MAX_MARKERS = 40
 
 
@@ -45,144 +41,6 @@ class Bar:
     label: str
     value: float | None
     notes: Sequence[str] = ()
-
-
-def format_number(value: float | None, digits: int = 4) -> str:
-    """``digits`` significant digits without an exponent where that is short; a dash for None and NaN."""
-    if not is_number(value):
-        return "–"
-    if value == int(value) and abs(value) < 1e6:
-        return str(int(value))
-    return f"{value:.{digits}g}"
-
-
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About ``count`` round numbers (steps of 1, 2, 2.5 or 5 times a power of ten) that cover ``low`` to ``high``."""
-    if not high > low:
-        high = low + (abs(low) or 1.0)
-    raw = (high - low) / max(1, count - 1)
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
-
-
-# --- the frame that all charts share ---------------------------------------------------------------------------
-
-
-class _Plot:
-    """Axes in data units over a drawing in SVG units."""
-
-    def __init__(
-        self,
-        x_range: tuple[float, float],
-        y_ticks: Sequence[float],
-        legend_rows: int = 0,
-        bottom: float = _BOTTOM,
-        height: float = _HEIGHT,
-    ):
-        self.height = height + 28 * legend_rows
-        self.left = max(40.0, 14 + _LETTER * max(len(format_number(tick)) for tick in y_ticks))
-        self.right = float(_WIDTH - _RIGHT)
-        self.top, self.bottom = 32.0 + 28 * legend_rows, self.height - bottom
-        self.x_low, self.x_high = x_range
-        self.y_low, self.y_high = y_ticks[0], y_ticks[-1]
-        self.y_ticks = y_ticks
-
-    def x(self, value: float) -> float:
-        share = (value - self.x_low) / ((self.x_high - self.x_low) or 1.0)
-        return self.left + share * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        share = (value - self.y_low) / ((self.y_high - self.y_low) or 1.0)
-        return self.bottom - min(max(share, 0.0), 1.0) * (self.bottom - self.top)
-
-    def grid(self, y_label: str) -> Markup:
-        """Horizontal grid lines with their numbers, and the label of the y axis above them."""
-        lines = [text(y_label, 8, self.top - 15, bold=True)]
-        for tick in self.y_ticks:
-            y = self.y(tick)
-            lines.append(_line(self.left, y, self.right, y, "var(--grid,#d5dce3)"))
-            lines.append(text(format_number(tick), self.left - 8, y + 5, anchor="end"))
-        return join(lines)
-
-    def x_axis(self, ticks: Sequence[tuple[float, str]], label: str) -> Markup:
-        """Ticks at data positions, and the label of the x axis below them."""
-        parts = [_line(self.left, self.bottom, self.right, self.bottom, "var(--ink,#1b2733)")]
-        for value, written in ticks:
-            x = self.x(value)
-            parts.append(_line(x, self.bottom, x, self.bottom + 5, "var(--ink,#1b2733)"))
-            parts.append(text(written, x, self.bottom + 21, anchor="middle"))
-        parts.append(text(label, (self.left + self.right) / 2, self.bottom + 43, anchor="middle", bold=True))
-        return join(parts)
-
-    def svg(self, title: str, description: str, *content: Markup) -> str:
-        body = join(content)
-        key = "chart-" + hashlib.sha1((title + description + body).encode("utf-8", "replace")).hexdigest()[:10]
-        return tag(
-            "svg",
-            tag("title", title, id=f"{key}-title"),
-            tag("desc", description, id=f"{key}-desc"),
-            body,
-            xmlns="http://www.w3.org/2000/svg",
-            class_="chart",
-            viewBox=f"0 0 {_WIDTH} {format_number(self.height)}",
-            role="img",
-            aria_labelledby=f"{key}-title {key}-desc",
-            font_family="system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
-            style=f"width:100%;max-width:{_WIDTH + 160}px;height:auto;font-size:{_FONT}px",
-        )
-
-
-def text(
-    words: str, x: float, y: float, *, anchor: str = "start", bold: bool = False, colour: str = "var(--ink,#1b2733)"
-) -> Markup:
-    """One line of text; ``x``, ``y`` in SVG units, ``y`` at the base line."""
-    return tag(
-        "text",
-        words,
-        x=float(x),
-        y=float(y),
-        text_anchor=None if anchor == "start" else anchor,
-        font_weight="600" if bold else None,
-        style=f"fill:{colour}",
-    )
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> Markup:
-    return tag("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), style=f"stroke:{colour};stroke-width:1")
-
-
-def _colour(index: int) -> str:
-    index %= len(PALETTE)
-    return f"var(--c{index + 1},{PALETTE[index]})"
-
-
-def _stroke(index: int) -> str:
-    dash = _DASHES[index % len(_DASHES)]
-    return f"fill:none;stroke:{_colour(index)};stroke-width:2.5" + (f";stroke-dasharray:{dash}" if dash else "")
-
-
-def _legend(names: Sequence[str]) -> tuple[Markup, int]:
-    """The legend, top left, and the rows that it takes. A single series needs none."""
-    if len(names) < 2:
-        return Markup(""), 0
-    parts, x, row = [], 8.0, 0
-    for index, name in enumerate(names):
-        width = 34 + _LETTER * len(name) + 12
-        if x > 8 and x + width > _WIDTH:
-            x, row = 8.0, row + 1
-        y = 14.0 + 22 * row
-        parts.append(tag("path", d=f"M{x:.1f} {y:.1f}h26", style=_stroke(index)))
-        parts.append(text(name, x + 33, y + 5))
-        x += width
-    return tag("g", *parts, class_="legend"), row + 1
-
-
-def _unplottable(title: str, reason: str) -> str:
-    """A chart that says that there is nothing to draw."""
-    plot = _Plot((0, 1), [0, 1], height=120)
-    return plot.svg(title, reason, text(reason, _WIDTH / 2, 64, anchor="middle"))
 
 
 # --- charts ----------------------------------------------------------------------------------------------------
@@ -214,24 +72,24 @@ def line_chart(
     ]
     drawn = [(index, s, p) for index, (s, p) in enumerate(zip(series, points, strict=True)) if any(p)]
     if not drawn:
-        return _unplottable(title, "No values to draw.")
+        return unplottable(title, "No values to draw.")
     numbers = [q for _, _, p in drawn for q in p if q]
     x_low, x_high = x_range or (min(x for x, _ in numbers), max(x for x, _ in numbers))
     if x_low == x_high:
         x_low, x_high = x_low - 0.5, x_high + 0.5
     y_low, y_high = y_range or (min(0.0, *(y for _, y in numbers)), max(y for _, y in numbers))
-    legend, rows = _legend([s.name for s in series])
-    plot = _Plot((x_low, x_high), nice_ticks(y_low, y_high), rows)
+    key, rows = legend([s.name for s in series])
+    plot = Plot((x_low, x_high), nice_ticks(y_low, y_high), rows)
 
-    parts = [legend, plot.grid(y_label), plot.x_axis(_x_ticks(x_low, x_high, x_integer), x_label)]
+    parts = [key, plot.grid(y_label), plot.x_axis(_x_ticks(x_low, x_high, x_integer), x_label)]
     for index, _, line in drawn:
-        parts.append(tag("path", d=_path(plot, line), style=_stroke(index) + ";stroke-linejoin:round"))
+        parts.append(tag("path", d=_path(plot, line), style=series_stroke(index) + ";stroke-linejoin:round"))
         # Short lines get markers; so do points without neighbours, which would be invisible otherwise.
         for i, point in enumerate(line):
             alone = not (i and line[i - 1]) and not (i + 1 < len(line) and line[i + 1])
             if point and (alone or len(line) <= _MAX_MARKERS):
                 parts.append(
-                    tag("circle", cx=plot.x(point[0]), cy=plot.y(point[1]), r=3, style=f"fill:{_colour(index)}")
+                    tag("circle", cx=plot.x(point[0]), cy=plot.y(point[1]), r=3, style=f"fill:{series_colour(index)}")
                 )
     parts.append(_hover_bands(plot, [(s.name, p) for _, s, p in drawn], x_label))
     description = "; ".join(_summary(s.name, p) for s, p in zip(series, points, strict=True))
@@ -258,12 +116,12 @@ def bar_chart(
 ) -> str:
     """One bar per label with its value above and its notes below; bars without a value say ``missing`` instead."""
     if not bars:
-        return _unplottable(title, "No values to draw.")
+        return unplottable(title, "No values to draw.")
     values = [bar.value for bar in bars if is_number(bar.value)]
     y_low, y_high = y_range or (min([0.0, *values]), max([0.0, *values]) or 1.0)
     notes = max(len(bar.notes) for bar in bars)
-    plot = _Plot(
-        (0, len(bars)), nice_ticks(y_low, y_high), bottom=28 + 20 * notes, height=_HEIGHT + 20 * max(0, notes - 1)
+    plot = Plot(
+        (0, len(bars)), nice_ticks(y_low, y_high), bottom=28 + 20 * notes, height=HEIGHT + 20 * max(0, notes - 1)
     )
     parts = [plot.grid(y_label)]
     slot = (plot.right - plot.left) / len(bars)
@@ -280,7 +138,7 @@ def bar_chart(
                     width=slot * 0.68,
                     height=max(base - top, 1.0 if bar.value else 0.0),
                     rx=2,
-                    style=f"fill:{_colour(0)}",
+                    style=f"fill:{series_colour(0)}",
                 )
             )
             parts.append(text(f"{bar.value:.{digits}f}", centre, top - 6, anchor="middle", bold=True))
@@ -288,13 +146,11 @@ def bar_chart(
             words = missing.split()
             for row, word in enumerate(words):
                 y = plot.bottom - 10 - 18 * (len(words) - 1 - row)
-                parts.append(text(word, centre, y, anchor="middle", colour="var(--muted,#5b6875)"))
+                parts.append(text(word, centre, y, anchor="middle", colour=MUTED))
         parts.append(text(bar.label, centre, plot.bottom + 20, anchor="middle", bold=True))
         for row, note in enumerate(bar.notes):
-            parts.append(
-                text(note, centre, plot.bottom + 40 + 20 * row, anchor="middle", colour="var(--muted,#5b6875)")
-            )
-    parts.append(_line(plot.left, plot.bottom, plot.right, plot.bottom, "var(--ink,#1b2733)"))
+            parts.append(text(note, centre, plot.bottom + 40 + 20 * row, anchor="middle", colour=MUTED))
+    parts.append(line_between(plot.left, plot.bottom, plot.right, plot.bottom, INK))
     description = "; ".join(
         f"{bar.label}: {format_number(bar.value) if is_number(bar.value) else missing}"
         + (f" ({', '.join(bar.notes)})" if bar.notes else "")
@@ -313,8 +169,8 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], *, x_la
     if len(edges) != len(counts) + 1:
         raise ValueError(f"histogram needs one edge more than counts, received {len(edges)} and {len(counts)}")
     if not counts or not any(counts):
-        return _unplottable(title, "Nothing to count.")
-    plot = _Plot((0, len(counts)), nice_ticks(0, max(counts)))
+        return unplottable(title, "Nothing to count.")
+    plot = Plot((0, len(counts)), nice_ticks(0, max(counts)))
     parts = [plot.grid(y_label)]
     written_out = len(counts) <= 8
     for index, count in enumerate(counts):
@@ -328,7 +184,7 @@ def histogram(title: str, edges: Sequence[float], counts: Sequence[int], *, x_la
                 y=top,
                 width=max(right - left - 2, 1.0),
                 height=plot.bottom - top,
-                style=f"fill:{_colour(0)}",
+                style=f"fill:{series_colour(0)}",
             )
         )
         if written_out:
@@ -360,7 +216,7 @@ def _x_ticks(low: float, high: float, integer: bool) -> list[tuple[float, str]]:
     return [(t, format_number(t)) for t in ticks]
 
 
-def _path(plot: _Plot, line: Sequence[tuple[float, float] | None]) -> str:
+def _path(plot: Plot, line: Sequence[tuple[float, float] | None]) -> str:
     commands, pen_down = [], False
     for point in line:
         if point:
@@ -369,7 +225,7 @@ def _path(plot: _Plot, line: Sequence[tuple[float, float] | None]) -> str:
     return "".join(commands)
 
 
-def _hover_bands(plot: _Plot, lines: Sequence[tuple[str, Sequence]], x_label: str) -> Markup:
+def _hover_bands(plot: Plot, lines: Sequence[tuple[str, Sequence]], x_label: str) -> Markup:
     """Invisible columns around each x, whose titles list the values of all lines there."""
     at: dict[float, list[str]] = {}
     for name, line in lines:
