@@ -28,10 +28,11 @@ void check_thresholds(std::size_t count) {
 nb::tuple py_match_boxes(Boxes<double> dt_xyxy, Column<double> dt_area, Column<std::int64_t> dt_offsets,
                          Boxes<double> gt_xyxy, Column<double> gt_area, Column<std::int64_t> gt_offsets,
                          Column<std::uint8_t> crowd, Rows<std::uint8_t> gt_ignore, Rows<std::uint8_t> dt_outside,
-                         Column<double> thresholds, std::size_t threads) {
+                         Column<double> thresholds, int pairing, std::size_t threads) {
   const std::size_t dts = dt_xyxy.shape(0), gts = gt_xyxy.shape(0);
   const std::size_t views = gt_ignore.shape(0), bars = thresholds.shape(0);
   check_thresholds(bars);
+  if (pairing < 0 || pairing > 2) throw nb::value_error("pairing must be 0, 1 or 2");
   if (dt_area.shape(0) != dts || dt_outside.shape(1) != dts) throw nb::value_error("detection columns differ in length");
   if (gt_area.shape(0) != gts || gt_ignore.shape(1) != gts || crowd.shape(0) != gts)
     throw nb::value_error("ground-truth columns differ in length");
@@ -46,7 +47,8 @@ nb::tuple py_match_boxes(Boxes<double> dt_xyxy, Column<double> dt_area, Column<s
     const BoxTable dt{dt_xyxy.data(), dt_area.data(), dt_offsets.data(), dts};
     const BoxTable gt{gt_xyxy.data(), gt_area.data(), gt_offsets.data(), gts};
     match_boxes(dt, gt, dt_offsets.shape(0) - 1, crowd.data(), gt_ignore.data(), dt_outside.data(), views,
-                thresholds.data(), bars, std::max<std::size_t>(threads, 1), hit.get(), ignored.get(), match.get());
+                thresholds.data(), bars, static_cast<Pairing>(pairing), std::max<std::size_t>(threads, 1), hit.get(),
+                ignored.get(), match.get());
   }
   return nb::make_tuple(to_numpy<Matrix<ThresholdBits>>(std::move(hit), {views, dts}),
                         to_numpy<Matrix<ThresholdBits>>(std::move(ignored), {views, dts}),
@@ -70,15 +72,16 @@ nb::tuple py_precision_at_recall(Column<std::int64_t> order, Column<ThresholdBit
   if (positives <= 0) throw nb::value_error("precision over recall needs ground truth that counts");
   const RankedDetections dt = ranked(order, hit, ignored, score.shape(0));
   std::unique_ptr<double[]> precision(new double[thresholds * points]), point_score(new double[thresholds * points]),
-      recall(new double[thresholds]);
+      recall(new double[thresholds]), area(new double[thresholds]);
   {
     nb::gil_scoped_release release;
     precision_at_recall(dt, score.data(), positives, thresholds, recall_points.data(), points, precision.get(),
-                        point_score.get(), recall.get());
+                        point_score.get(), recall.get(), area.get());
   }
   return nb::make_tuple(to_numpy<Matrix<double>>(std::move(precision), {thresholds, points}),
                         to_numpy<Matrix<double>>(std::move(point_score), {thresholds, points}),
-                        to_numpy<Vector<double>>(std::move(recall), {thresholds}));
+                        to_numpy<Vector<double>>(std::move(recall), {thresholds}),
+                        to_numpy<Vector<double>>(std::move(area), {thresholds}));
 }
 
 nb::tuple py_weighted_precision(Column<std::int64_t> order, Column<ThresholdBits> hit, Column<ThresholdBits> ignored,
@@ -106,12 +109,13 @@ nb::tuple py_weighted_precision(Column<std::int64_t> order, Column<ThresholdBits
 void bind_evaluation(nb::module_& module) {
   module.def("match_boxes", &py_match_boxes, nb::arg("dt_xyxy"), nb::arg("dt_area"), nb::arg("dt_offsets"),
              nb::arg("gt_xyxy"), nb::arg("gt_area"), nb::arg("gt_offsets"), nb::arg("crowd"), nb::arg("gt_ignore"),
-             nb::arg("dt_outside"), nb::arg("thresholds"), nb::arg("threads") = 1,
+             nb::arg("dt_outside"), nb::arg("thresholds"), nb::arg("pairing") = 0,
+             nb::arg("threads") = 1,
              "hit, ignored (bits per threshold) [views, detections] and match [thresholds, detections]; see "
              "wutdet.evaluation.matching.");
   module.def("precision_at_recall", &py_precision_at_recall, nb::arg("order"), nb::arg("hit"), nb::arg("ignored"),
              nb::arg("score"), nb::arg("positives"), nb::arg("thresholds"), nb::arg("recall_points"),
-             "Precision and score [thresholds, points], and final recall; see wutdet.evaluation.accumulate.");
+             "Precision and score [thresholds, points], final recall and area [thresholds]; see wutdet.evaluation.accumulate.");
   module.def("weighted_precision", &py_weighted_precision, nb::arg("order"), nb::arg("hit"), nb::arg("ignored"),
              nb::arg("image"), nb::arg("weights"), nb::arg("positive_image"), nb::arg("thresholds"),
              nb::arg("recall_points"), nb::arg("threads") = 1,

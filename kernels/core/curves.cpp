@@ -12,6 +12,20 @@ constexpr double kTiny = std::numeric_limits<double>::epsilon();  // pycocotools
 
 double precision_of(double hits, double counted) { return hits / ((counted - hits) + hits + kTiny); }
 
+struct Step {
+  double precision, recall;  // at a true positive
+};
+
+// Area under the precision interpolated from the right, as MATLAB's VOCap and Python's usual "voc_ap" have it.
+double area_under(std::vector<Step>& steps) {
+  double area = 0;
+  for (std::size_t i = steps.size(); i-- > 0;) {
+    if (i + 1 < steps.size()) steps[i].precision = std::max(steps[i].precision, steps[i + 1].precision);
+    area += (steps[i].recall - (i > 0 ? steps[i - 1].recall : 0.0)) * steps[i].precision;
+  }
+  return area;
+}
+
 // What the resamples share: detections that count at one threshold at least, side by side in memory.
 struct Ranked {
   std::vector<std::int32_t> image;
@@ -23,6 +37,8 @@ void weigh(const Ranked& dt, const std::uint8_t* weight, std::int64_t positives,
   // The least number of hits at which each recall point is reached, by the same division as everywhere else.
   std::vector<std::int64_t> needed(recall_count + 1, std::numeric_limits<std::int64_t>::max());
   const double all = static_cast<double>(positives);
+  const bool integrate = recall_count == 0;
+  std::vector<std::vector<Step>> steps(integrate ? threshold_count : 0);
   for (std::size_t r = 0; r < recall_count; ++r) {
     auto hits = static_cast<std::int64_t>(recall_points[r] * all);
     hits = std::max<std::int64_t>(hits - 1, 0);
@@ -59,6 +75,11 @@ void weigh(const Ranked& dt, const std::uint8_t* weight, std::int64_t positives,
       const auto t = static_cast<std::size_t>(__builtin_ctz(bits));
       Stretch& s = now[t];
       s.hits += w;
+      if (integrate) {
+        steps[t].push_back({precision_of(static_cast<double>(s.hits), static_cast<double>(seen - s.ignored)),
+                            static_cast<double>(s.hits) / all});
+        continue;
+      }
       if (s.hits >= needed[s.reached]) {
         close(t);
         do ++s.reached;
@@ -71,7 +92,6 @@ void weigh(const Ranked& dt, const std::uint8_t* weight, std::int64_t positives,
       }
     }
   }
-  std::vector<double> at_points(recall_count);
   for (std::size_t t = 0; t < threshold_count; ++t) {
     close(t);
     recall[t] = static_cast<double>(now[t].hits) / all;
@@ -80,7 +100,7 @@ void weigh(const Ranked& dt, const std::uint8_t* weight, std::int64_t positives,
       high = std::max(high, best[t * (recall_count + 1) + r + 1]);
       sum += high;
     }
-    mean_precision[t] = recall_count == 0 ? 0 : sum / static_cast<double>(recall_count);
+    mean_precision[t] = integrate ? area_under(steps[t]) : sum / static_cast<double>(recall_count);
   }
 }
 
@@ -88,7 +108,7 @@ void weigh(const Ranked& dt, const std::uint8_t* weight, std::int64_t positives,
 
 void precision_at_recall(const RankedDetections& dt, const double* score, std::int64_t positives,
                          std::size_t threshold_count, const double* recall_points, std::size_t recall_count,
-                         double* precision, double* point_score, double* recall) {
+                         double* precision, double* point_score, double* recall, double* area) {
   // Recall rises only at true positives, so those places (and the very first, for recall 0) are all that is needed.
   struct Curve {
     std::vector<double> precision, recall, score;
@@ -123,6 +143,9 @@ void precision_at_recall(const RankedDetections& dt, const double* score, std::i
       point_score[t * recall_count + r] = reached ? curve.score[at] : 0.0;
     }
     recall[t] = static_cast<double>(curve.hits) / all;
+    area[t] = 0;
+    for (std::size_t i = 0; i < curve.recall.size(); ++i)
+      area[t] += (curve.recall[i] - (i > 0 ? curve.recall[i - 1] : 0.0)) * curve.precision[i];
   }
 }
 

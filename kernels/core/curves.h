@@ -22,12 +22,14 @@ struct RankedDetections {
 // Precision and score at `recall_points` (rising) for thresholds 0 .. threshold_count - 1.
 //
 // `positives` is the number of ground-truth boxes that count, above 0. Writes `precision` and `point_score`
-// [threshold_count, recall_count] (0 where recall is never reached) and `recall` [threshold_count], at the end.
+// [threshold_count, recall_count] (0 where recall is never reached), `recall` [threshold_count] at the end, and `area`
+// [threshold_count] under the interpolated precision over all of recall (the integral that VOC and VisDrone take).
 void precision_at_recall(const RankedDetections& dt, const double* score, std::int64_t positives,
                          std::size_t threshold_count, const double* recall_points, std::size_t recall_count,
-                         double* precision, double* point_score, double* recall);
+                         double* precision, double* point_score, double* recall, double* area);
 
-// Mean precision over the recall points, and final recall, where every image counts `weight` times.
+// Mean precision over the recall points (over all of recall, if there are none), and final recall, where every image
+// counts `weight` times.
 //
 // `image` [rows] is the image of a detection, `positive_image` [positives] that of each ground-truth box that counts.
 // `weights` [resamples, images]. Writes `mean_precision` and `recall` [resamples, threshold_count]; NaN where the boxes

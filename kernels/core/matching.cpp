@@ -11,16 +11,27 @@ namespace {
 struct Candidate {
   std::int32_t gt;  // row within the group
   double iou;
+  double cover;  // what decides whether an ignored box swallows the detection; 0 where IoU decides
 };
 
-// The order of operations is that of pycocotools' bbIou, with corners in place of left + width.
-double overlap_ratio(const double* d, double d_area, const double* g, double g_area, bool crowd) {
+double overlap_area(const double* d, const double* g) {
   const double width = std::min(d[2], g[2]) - std::max(d[0], g[0]);
   if (width <= 0) return 0;
   const double height = std::min(d[3], g[3]) - std::max(d[1], g[1]);
-  if (height <= 0) return 0;
-  const double overlap = width * height;
-  return overlap / (crowd ? d_area : d_area + g_area - overlap);
+  return height <= 0 ? 0 : width * height;
+}
+
+// The order of operations is that of pycocotools' bbIou, with corners in place of left + width.
+double overlap_ratio(double overlap, double d_area, double g_area, bool crowd) {
+  return overlap == 0 ? 0 : overlap / (crowd ? d_area : d_area + g_area - overlap);
+}
+
+double cover_of(Pairing pairing, double overlap, double d_area, double g_area) {
+  if (pairing == Pairing::kCoco || overlap == 0) return 0;
+  const double share = overlap / d_area;
+  if (pairing == Pairing::kCover) return share;
+  // TinyPerson's miss rate takes the share for an IoU and turns it into a share once more; above one half it swallows.
+  return share / (1 + share) * (1 + g_area / d_area) > 0.5 ? std::numeric_limits<double>::infinity() : share;
 }
 
 // Everything match_boxes was given, so that a thread needs one pointer and a range of groups.
@@ -34,6 +45,7 @@ struct Task {
   std::vector<double> bars;
   double lowest_bar;
   ThresholdBits all;  // one bit per threshold
+  Pairing pairing;
   ThresholdBits* hit;
   ThresholdBits* ignored;
   std::int32_t* match;
@@ -56,9 +68,11 @@ void match_groups(const Task& task, std::size_t first_group, std::size_t last_gr
     first.assign(1, 0);
     for (std::int64_t d = d0; d < d1; ++d) {
       for (std::int64_t g = g0; g < g1; ++g) {
-        const double iou =
-            overlap_ratio(dt.xyxy + 4 * d, dt.area[d], gt.xyxy + 4 * g, gt.area[g], task.crowd[g] != 0);
-        if (iou >= task.lowest_bar) candidates.push_back({static_cast<std::int32_t>(g - g0), iou});
+        const double overlap = overlap_area(dt.xyxy + 4 * d, gt.xyxy + 4 * g);
+        const double iou = overlap_ratio(overlap, dt.area[d], gt.area[g], task.crowd[g] != 0);
+        const double cover = cover_of(task.pairing, overlap, dt.area[d], gt.area[g]);
+        if (std::max(iou, cover) >= task.lowest_bar)
+          candidates.push_back({static_cast<std::int32_t>(g - g0), iou, cover});
       }
       if (candidates.size() > first.back()) {
         contested.push_back(d);
@@ -80,9 +94,12 @@ void match_groups(const Task& task, std::size_t first_group, std::size_t last_gr
         const auto bit = static_cast<ThresholdBits>(1u << t);
         taken.assign(static_cast<std::size_t>(g1 - g0), 0);
         for (std::size_t c = 0; c < contested.size(); ++c) {
+          const std::int64_t d = contested[c];
+          if (task.pairing == Pairing::kMissRate && outside[d]) continue;
           std::int32_t best = -1;
           // What counts comes first; what is ignored is only looked at where nothing that counts was found.
-          for (std::uint8_t pass = 0; pass < 2 && best < 0; ++pass) {
+          const std::uint8_t passes = task.pairing == Pairing::kCoco ? 2 : 1;
+          for (std::uint8_t pass = 0; pass < passes && best < 0; ++pass) {
             double bar = task.bars[t];
             for (std::size_t i = first[c]; i < first[c + 1]; ++i) {
               const std::int32_t g = candidates[i].gt;
@@ -93,8 +110,12 @@ void match_groups(const Task& task, std::size_t first_group, std::size_t last_gr
               best = g;
             }
           }
-          if (best < 0) continue;
-          const std::int64_t d = contested[c];
+          if (best < 0) {
+            if (task.pairing == Pairing::kCoco) continue;
+            for (std::size_t i = first[c]; i < first[c + 1]; ++i)
+              if (ignore[candidates[i].gt] && candidates[i].cover >= task.bars[t]) ignored[d] |= bit;
+            continue;
+          }
           taken[static_cast<std::size_t>(best)] = 1;
           if (ignore[best]) {
             ignored[d] |= bit;
@@ -113,10 +134,10 @@ void match_groups(const Task& task, std::size_t first_group, std::size_t last_gr
 
 void match_boxes(const BoxTable& dt, const BoxTable& gt, std::size_t groups, const std::uint8_t* crowd,
                  const std::uint8_t* gt_ignore, const std::uint8_t* dt_outside, std::size_t views,
-                 const double* thresholds, std::size_t threshold_count, std::size_t threads, ThresholdBits* hit,
-                 ThresholdBits* ignored, std::int32_t* match) {
+                 const double* thresholds, std::size_t threshold_count, Pairing pairing, std::size_t threads,
+                 ThresholdBits* hit, ThresholdBits* ignored, std::int32_t* match) {
   Task task{dt, gt, crowd, gt_ignore, dt_outside, views, {}, std::numeric_limits<double>::infinity(),
-            static_cast<ThresholdBits>((1u << threshold_count) - 1), hit, ignored, match};
+            static_cast<ThresholdBits>((1u << threshold_count) - 1), pairing, hit, ignored, match};
   for (std::size_t t = 0; t < threshold_count; ++t) task.bars.push_back(std::min(thresholds[t], 1 - 1e-10));
   for (double bar : task.bars) task.lowest_bar = std::min(task.lowest_bar, bar);
 

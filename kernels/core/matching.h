@@ -21,6 +21,9 @@ struct BoxTable {
   std::size_t count;
 };
 
+// How detections and ignored ground truth meet; see wutdet.evaluation.matching.
+enum class Pairing : int { kCoco = 0, kCover = 1, kMissRate = 2 };
+
 // Greedy matching within each group, detections in the order given (falling score).
 //
 // `crowd` [gt.count] marks boxes that stand for many objects: overlap is measured against the detection alone, and
@@ -31,7 +34,7 @@ struct BoxTable {
 // first view, `match` [thresholds, dt.count]: row of the ground-truth box, or -1. Groups are dealt out to `threads`.
 void match_boxes(const BoxTable& dt, const BoxTable& gt, std::size_t groups, const std::uint8_t* crowd,
                  const std::uint8_t* gt_ignore, const std::uint8_t* dt_outside, std::size_t views,
-                 const double* thresholds, std::size_t threshold_count, std::size_t threads, ThresholdBits* hit,
-                 ThresholdBits* ignored, std::int32_t* match);
+                 const double* thresholds, std::size_t threshold_count, Pairing pairing, std::size_t threads,
+                 ThresholdBits* hit, ThresholdBits* ignored, std::int32_t* match);
 
 }  // namespace wutdet

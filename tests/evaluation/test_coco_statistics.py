@@ -218,7 +218,7 @@ def test_json_has_the_promised_keys_and_the_public_name_works():
     result = wutdet.evaluate(ships([[[0, 0, 10, 10]]]), found([(0, 0.5, 0, 0, 10, 10)]), preset="coco")
     content = result.to_json()
     assert set(content) >= {"schema", "protocol", "stats", "slices", "intervals", "leak_rate"}
-    assert content["schema"] == "wutdet.score/1"
+    assert content["schema"] == "wutdet.score/2"
     assert list(content["stats"]) == [
         "AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl",
     ]  # fmt: skip

@@ -28,12 +28,14 @@ class Curves:
         precision: float64 [T, R, K, V, M], interpolated.
         score: float64 [T, R, K, V, M], score of the detection at which that recall is reached (0 where it never is).
         recall: float64 [T, K, V, M], of all detections.
+        area: float64 [T, K, V, M], under the precision interpolated over all of recall, without recall points.
         positives: int64 [K, V], ground-truth boxes that count.
     """
 
     precision: np.ndarray
     score: np.ndarray
     recall: np.ndarray
+    area: np.ndarray
     positives: np.ndarray
 
 
@@ -70,6 +72,12 @@ class Ranking:
         stops = np.concatenate([[0], np.cumsum(chosen)])[self.category_stops]
         return Ranking(self.order[chosen], stops)
 
+    def limited(self, matches: Matches, limit: int, per_image: bool = False) -> Ranking:
+        """Only the first ``limit`` detections of every image and category, or of every image."""
+        if per_image and matches.category_count > 1:
+            return self.within(matches.image_rank() < limit)
+        return self if limit >= matches.max_det else self.within(matches.rank < limit)
+
     def category(self, k: int) -> np.ndarray:
         """int64: places of one category's detections."""
         return self.order[self.category_stops[k] : self.category_stops[k + 1]]
@@ -91,6 +99,7 @@ def accumulate(
     views: Sequence[View] | None = None,
     max_dets: Sequence[int] | None = None,
     *,
+    per_image: bool = False,
     images: np.ndarray | None = None,
     recall_points: np.ndarray = RECALL_POINTS,
     ranking: Ranking | None = None,
@@ -102,6 +111,7 @@ def accumulate(
         matches: of the matching pass.
         views: which, out of ``matches.views``; all of them by default.
         max_dets: limits of detections per image and category, none above that of the pass (the default).
+        per_image: the limits hold for all categories of an image together.
         images: bool [image_count]; only these images count.
         recall_points: float64 [R], rising.
         ranking: ``Ranking.of(matches)``, where it was made already.
@@ -114,20 +124,22 @@ def accumulate(
     shape = (thresholds, matches.category_count, len(views), len(max_dets))
     precision = np.full((thresholds, len(recall_points), *shape[1:]), ABSENT)
     score, recall = precision.copy(), np.full(shape, ABSENT)
+    area = recall.copy()
     positives = count_positives(matches, views, images)
     curve = _kernels.precision_at_recall if native else precision_at_recall_numpy
     ranking = Ranking.of(matches) if ranking is None else ranking
     if images is not None:
         ranking = ranking.within(images[matches.dt_image])
     for m, limit in enumerate(max_dets):
-        limited = ranking if limit >= matches.max_det else ranking.within(matches.rank < limit)
+        limited = ranking.limited(matches, limit, per_image)
         for k in range(matches.category_count):
             rows = limited.category(k)
             for v, view in enumerate(views):
                 if positives[k, v] == 0:
                     continue
                 index = matches.view_index(view)
-                precision[:, :, k, v, m], score[:, :, k, v, m], recall[:, k, v, m] = curve(
+                at = (slice(None), k, v, m)
+                precision[:, :, k, v, m], score[:, :, k, v, m], recall[at], area[at] = curve(
                     rows,
                     matches.hit[index],
                     matches.ignored[index],
@@ -136,7 +148,7 @@ def accumulate(
                     thresholds,
                     recall_points,
                 )
-    return Curves(precision, score, recall, positives)
+    return Curves(precision, score, recall, area, positives)
 
 
 def precision_at_recall_numpy(
@@ -147,7 +159,7 @@ def precision_at_recall_numpy(
     positives: int,
     thresholds: int,
     recall_points: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The reference for ``_kernels.precision_at_recall``.
 
     Args:
@@ -158,10 +170,11 @@ def precision_at_recall_numpy(
         recall_points: float64 [R].
 
     Returns:
-        precision [T, R] and score [T, R] at those points (0 where recall is never reached), and final recall [T].
+        precision [T, R] and score [T, R] at those points (0 where recall is never reached), final recall [T], and area
+        [T] under the precision interpolated over all of recall.
     """
     at_points, score_at_points = np.zeros((2, thresholds, len(recall_points)))
-    final = np.zeros(thresholds)
+    final, area = np.zeros((2, thresholds))
     for t in range(thresholds):
         is_hit = (hit[order] >> t & 1).astype(bool)
         is_ignored = (ignored[order] >> t & 1).astype(bool)
@@ -175,7 +188,8 @@ def precision_at_recall_numpy(
         at_points[t, reached] = precision[place[reached]]
         score_at_points[t, reached] = score[order][place[reached]]
         final[t] = recall[-1] if len(recall) else 0.0
-    return at_points, score_at_points, final
+        area[t] = float(np.sum(np.diff(recall, prepend=0.0) * precision))
+    return at_points, score_at_points, final, area
 
 
 def best_f1(matches: Matches, iou: float = 0.5) -> dict | None:

@@ -117,7 +117,7 @@ def bootstrap(
         settings.setdefault((stat.max_det, stat.view.limits), []).append(stat)
     out: dict[str, np.ndarray] = {}
     for (limit, _), group in settings.items():
-        limited = ranking if limit >= matches.max_det else ranking.within(matches.rank < limit)
+        limited = ranking.limited(matches, limit, protocol.limit_per == "image")
         index = matches.view_index(group[0].view)
         precision, recall = _by_category(matches, protocol, resampling, limited, index, images, native)
         for stat in group:
@@ -155,7 +155,7 @@ def _by_category(
             resampling.weights,
             matches.gt_image[counts & (matches.gt_category == k)],
             thresholds,
-            protocol.recall_points,
+            protocol.recall_points if protocol.integral == "points" else np.zeros(0),
         )
         if native:
             threads = thread_count(resampling.resamples)
@@ -183,7 +183,7 @@ def weighted_precision_numpy(
         weights: uint8 [B, M].
         positive_image: int32 [P], image of each ground-truth box that counts.
         thresholds: T.
-        recall_points: float64 [R].
+        recall_points: float64 [R]; none means all of recall.
 
     Returns:
         Mean precision over the recall points and final recall, float64 [B, T]; NaN where no box counts.
@@ -193,8 +193,8 @@ def weighted_precision_numpy(
         positives = int(weight[positive_image].astype(np.int64).sum())
         if positives:
             repeated = np.repeat(order, weight[image[order]])
-            at_points, _, recall[b] = precision_at_recall_numpy(
+            at_points, _, recall[b], area = precision_at_recall_numpy(
                 repeated, hit, ignored, np.zeros(len(hit)), positives, thresholds, recall_points
             )
-            precision[b] = at_points.mean(axis=1)
+            precision[b] = at_points.mean(axis=1) if len(recall_points) else area
     return precision, recall

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from wutdet.dataset.dataset import Dataset
@@ -9,7 +12,10 @@ from wutdet.detections import Detections
 from wutdet.evaluation.accumulate import Ranking, best_f1
 from wutdet.evaluation.breakdown import chart_curves, view_rows
 from wutdet.evaluation.categories import align_categories
+from wutdet.evaluation.ignored import apply_ignore_rule
 from wutdet.evaluation.matching import Matches, match
+from wutdet.evaluation.miss_rate import miss_rates
+from wutdet.evaluation.olrp import olrp
 from wutdet.evaluation.presets import preset
 from wutdet.evaluation.protocol import ALL, SIZE_BINS, Protocol, merged_thresholds
 from wutdet.evaluation.result import EvaluationResult
@@ -41,9 +47,10 @@ def evaluate(
         UsageError: unknown preset.
     """
     protocol = _preset(preset)
-    truth, found = box_tables(ground_truth, detections)
+    truth, found, _ = apply_ignore_rule(*box_tables(ground_truth, detections), protocol.ignore_rule)
     matches = match_for([protocol], truth, found, native=native)
-    return result_of(matches, truth, protocol, native=native)
+    result = result_of(matches, truth, protocol, native=native)
+    return replace(result, stats=preset_stats(matches, truth, found, protocol, native=native))
 
 
 def box_tables(
@@ -61,12 +68,19 @@ def box_tables(
 
 
 def match_for(
-    protocols, truth: GroundTruth, found: FoundBoxes, *, bins=SIZE_BINS, input_size: int | None = None, native=True
+    protocols: Sequence[Protocol],
+    truth: GroundTruth,
+    found: FoundBoxes,
+    *,
+    bins=SIZE_BINS,
+    input_size: int | None = None,
+    native=True,
 ) -> Matches:
-    """One pass that serves all of the protocols and the size bins."""
+    """One pass that serves all of the protocols (which must pair boxes alike) and the size bins."""
     views = [ALL, *(view for protocol in protocols for view in protocol.views), *bins]
     limit = max(protocol.max_det for protocol in protocols)
-    return match(truth, found, views, merged_thresholds(protocols), limit, input_size=input_size, native=native)
+    thresholds, pairing = merged_thresholds(protocols), protocols[0].pairing
+    return match(truth, found, views, thresholds, limit, pairing=pairing, input_size=input_size, native=native)
 
 
 def result_of(
@@ -76,13 +90,32 @@ def result_of(
     ranking = Ranking.of(matches)
     return EvaluationResult(
         stats=summarise(matches, protocol, ranking=ranking, native=native),
-        titles={stat.name: stat.title for stat in protocol.stats},
+        titles=protocol.titles,
         protocol=describe(matches, truth, protocol),
         curves=chart_curves(matches, protocol, ranking=ranking, native=native),
         size_bins=view_rows(matches, protocol, bins, ranking=ranking, native=native),
         threshold=best_f1(matches),
         matches=matches,
     )
+
+
+def preset_stats(
+    matches: Matches,
+    truth: GroundTruth,
+    found: FoundBoxes,
+    protocol: Protocol,
+    *,
+    ranking: Ranking | None = None,
+    native: bool = True,
+) -> dict[str, float | None]:
+    """All figures of a protocol, those that are no averages of precision or recall included."""
+    stats = summarise(matches, protocol, ranking=ranking, native=native)
+    if protocol.olrp:
+        parts = olrp(matches, truth, found, max_det=protocol.max_det, ranking=ranking)
+        stats |= {name: value for name, value in parts.items() if name != "thresholds"}
+    if protocol.miss_rate:
+        stats |= miss_rates(truth, found, native=native)
+    return stats
 
 
 def describe(matches: Matches, truth: GroundTruth, protocol: Protocol) -> dict:

@@ -89,11 +89,13 @@ class Protocol:
         stats: the figures; the first is the headline.
         iou_thresholds: float64 [T], rising; figures with one threshold may name others.
         recall_points: float64 [R], where precision is read off.
+        integral: AP is the mean of precision at the recall points ("points"), or the area under the interpolated
+            precision over all of recall ("area").
+        limit_per: limits of detections hold per image and category, or per image over all categories.
         olrp: also oLRP, its three parts and the best threshold (olrp.py).
         miss_rate: also the log-average miss rate over false alarms per image (miss_rate.py).
-        ignore_rule: when a detection on an ignored box does not count. "coco": ``iscrowd`` boxes take it by share of
-            the detection, other ignored boxes by IoU; "cover": every ignored box by share of the detection;
-            "drop": detections of which more than half lies in ignored boxes are removed before matching.
+        pairing: how detections and ignored boxes meet; see matching.py.
+        ignore_rule: what ignored boxes are before matching; see ignored.py.
     """
 
     name: str
@@ -101,9 +103,12 @@ class Protocol:
     stats: tuple[Stat, ...]
     iou_thresholds: np.ndarray = field(default_factory=lambda: COCO_THRESHOLDS)
     recall_points: np.ndarray = field(default_factory=lambda: RECALL_POINTS)
+    integral: Literal["points", "area"] = "points"
+    limit_per: Literal["category", "image"] = "category"
     olrp: bool = False
     miss_rate: bool = False
-    ignore_rule: Literal["coco", "cover", "drop"] = "coco"
+    pairing: Literal["coco", "cover"] = "coco"
+    ignore_rule: Literal["coco", "plain", "drop"] = "coco"
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -121,8 +126,49 @@ class Protocol:
         return max(stat.max_det for stat in self.stats)
 
     @property
+    def titles(self) -> dict[str, str]:
+        """What each figure is, for people."""
+        titles = {stat.name: stat.title for stat in self.stats}
+        if self.olrp:
+            titles |= OLRP_TITLES
+        if self.miss_rate:
+            titles |= {miss_rate_name(*setup): _miss_rate_title(*setup) for setup in MISS_RATE_SETUPS}
+        return titles
+
+    @property
     def headline(self) -> Stat:
         return self.stats[0]
+
+
+OLRP_TITLES = {
+    "oLRP": "optimal localisation recall precision error, 0 is best",
+    "oLRP_Loc": "its part of localisation: mean 1 - IoU of hits",
+    "oLRP_FP": "its part of false alarms: 1 - precision",
+    "oLRP_FN": "its part of misses: 1 - recall",
+}
+
+#: TinyPerson's miss rates: IoU threshold and size range (sqrt of area, px; "tiny" begins at 2, not at 1 as for AP).
+MISS_RATE_SETUPS = tuple(
+    (iou, View(name, low**2, high**2))
+    for iou in (0.5, 0.25, 0.75)
+    for name, low, high in (
+        ("tiny", 2, 20),
+        ("tiny1", 2, 8),
+        ("tiny2", 8, 12),
+        ("tiny3", 12, 20),
+        ("small", 20, 32),
+        ("all", 0, 1e5),
+    )
+)
+
+
+def miss_rate_name(iou: float, view: View) -> str:
+    """Key of a miss rate among the figures."""
+    return f"MR{round(100 * iou)}_{view.name}"
+
+
+def _miss_rate_title(iou: float, view: View) -> str:
+    return f"miss rate over .01 to 1 false alarms a frame, IoU {iou:.2f}, {view.name}, 0 is best"
 
 
 def distinct_views(views: Iterable[View]) -> tuple[View, ...]:

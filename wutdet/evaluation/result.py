@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from wutdet.evaluation.matching import Matches
 
-SCHEMA = "wutdet.score/1"
+SCHEMA = "wutdet.score/2"
 
 
 def _figure(value: float | None) -> str:
@@ -26,7 +26,13 @@ class EvaluationResult:
             "mean": [..]}, "score": {...}}``; None in place of the lists where there is no ground truth.
         size_bins: one dict per bin of sqrt(area): name, edges, boxes, AP, AP50, AR, recall50.
         threshold: the score with the best F1 at IoU .5 and its precision and recall; None without a single hit.
-        slices, intervals: filled by later steps; empty here.
+        presets: figures of every preset, by its name.
+        intervals: of the figures; see intervals_json.
+        slices: one dict per part of the frames; see slice_rows.
+        density: ships per frame, crowding, recall by size, false alarms; see density.py.
+        errors: what false alarms and misses are and what they cost; see error_types.py.
+        comparison: with a second model on the same frames; see compare.py.
+        robustness: figures under corruptions; see robustness.py.
         leak_rate: of the evaluated split against the training split, as ``LeakRate.to_json()``; None where it was not
             measured.
         leak_text: the same in one line.
@@ -41,8 +47,13 @@ class EvaluationResult:
     size_bins: Sequence[Mapping]
     threshold: Mapping | None
     matches: Matches
-    slices: Sequence[Mapping] = field(default=())
+    presets: Mapping[str, Mapping] = field(default_factory=dict)
     intervals: Mapping = field(default_factory=dict)
+    slices: Sequence[Mapping] = field(default=())
+    density: Mapping = field(default_factory=dict)
+    errors: Mapping = field(default_factory=dict)
+    comparison: Mapping | None = None
+    robustness: Mapping | None = None
     leak_rate: Mapping | None = None
     leak_text: str = ""
     schema: str = SCHEMA
@@ -59,8 +70,13 @@ class EvaluationResult:
             "stats": dict(self.stats),
             "threshold": None if self.threshold is None else dict(self.threshold),
             "size_bins": [dict(row) for row in self.size_bins],
-            "slices": [dict(row) for row in self.slices],
+            "presets": {name: dict(stats) for name, stats in self.presets.items()},
             "intervals": dict(self.intervals),
+            "slices": [dict(row) for row in self.slices],
+            "density": dict(self.density),
+            "errors": dict(self.errors),
+            "comparison": self.comparison,
+            "robustness": self.robustness,
             "leak_rate": self.leak_rate,
             "curves": dict(self.curves),
         }

@@ -7,10 +7,12 @@ threshold must fall on the same side as in pycocotools.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from wutdet.dataset.columns import LabelColumn
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
@@ -36,6 +38,8 @@ class GroundTruth:
         category_names: by index.
         name, split: of the data set, for the protocol.
         size_wh: [M, 2] width and height of the images in pixels; None where they are not known.
+        labels: LabelColumns of the images (sequence, scene, source, ...), for slices and resampling.
+        conditions: bool [M] per condition that occurs and for "clear"; a frame may have several.
     """
 
     image_id: np.ndarray
@@ -50,6 +54,8 @@ class GroundTruth:
     name: str = ""
     split: str | None = None
     size_wh: np.ndarray | None = None
+    labels: Mapping[str, LabelColumn] = field(default_factory=dict)
+    conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def image_count(self) -> int:
@@ -76,7 +82,15 @@ class GroundTruth:
             name=dataset.name,
             split="+".join(sorted(splits)) or None,
             size_wh=np.asarray(dataset.size_wh),
+            labels=dict(dataset.labels),
+            conditions=condition_masks(dataset),
         )
+
+    @property
+    def sequence_codes(self) -> np.ndarray | None:
+        """int [M], -1 for an image without a sequence; None where no sequences are known."""
+        column = self.labels.get("sequence")
+        return None if column is None else np.asarray(column.codes)
 
     def area_factor(self, unit: str, input_size: int | None = None) -> np.ndarray | None:
         """float64 [M]: what an area in square frame pixels is multiplied with, by image; None means 1 everywhere.
@@ -101,6 +115,15 @@ class GroundTruth:
         if input_size is None:
             raise UsageError("size bins in network-input pixels need the input size", hint="add --imgsz")
         return (input_size / size.max(axis=1)) ** 2
+
+
+def condition_masks(dataset: Dataset) -> dict[str, np.ndarray]:
+    """bool [M] per condition that occurs, and "clear" for frames without any; empty where nothing is tagged."""
+    masks = {name: dataset.has_condition(name) for name in dataset.condition_names}
+    masks = {name: mask for name, mask in masks.items() if mask.any()}
+    if masks:
+        masks["clear"] = dataset.has_condition("clear")
+    return masks
 
 
 @dataclass(frozen=True, eq=False)
