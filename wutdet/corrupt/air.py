@@ -95,7 +95,7 @@ def glare(
 def _glitter(
     texture: np.ndarray, size_wh: tuple[int, int], first: int, horizon: float, sun_x: float, path_width: float
 ) -> np.ndarray:
-    """float32 [H - first, W]: glints below the sun, fine at the horizon and coarse close by, dense on the path's axis."""
+    """float32 [H - first, W]: glints below the sun, fine at the horizon, coarse close by, dense on the axis."""
     width, height = size_wh
     rows, columns = max((height - first) // 2, 1), max(width // 2, 1)
     below = (first + (np.arange(rows, dtype=np.float32)[:, None] + 0.5) * (height - first) / rows) / height - horizon

@@ -28,7 +28,7 @@ def _grain(draws: Draws, height: int, width: int) -> np.ndarray:
     chroma = cv2.LUT(draws.octets((height + 1) // 2, (width + 1) // 2, 3), table)
     chroma = cv2.resize(chroma, (width, height), interpolation=cv2.INTER_LINEAR)
     # Linear enlargement by 2 leaves 5/8 of the deviation.
-    return cv2.addWeighted(cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR), 0.8, chroma, 0.6 * 1.6, 0)
+    return cv2.addWeighted(cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR), 0.9, chroma, 0.45 * 1.6, 0)
 
 
 def _with_grain(image: np.ndarray, mean: np.ndarray, deviation: np.ndarray, draws: Draws) -> np.ndarray:
@@ -52,13 +52,14 @@ def low_light(
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     pale = cv2.addWeighted(image, saturation, grey, 1 - saturation, 0)
     light = (np.arange(256) / 255.0) ** 2.2
-    left = light * 2.0 ** (gain_stops - stops)
-    full = photons * 2.0 ** (gain_stops - stops) * 8  # electrons of white in the dark frame
-    spread = np.sqrt(left / full + (2.5 / full) ** 2 * 2.0 ** (2 * gain_stops))
-    encoded = np.maximum(left, 1e-6) ** (1 / 2.2)
-    # The slope of the gamma curve turns noise of the light into noise of the levels; flat near black.
-    slope = np.minimum(np.maximum(left, 0.5 * spread) ** (1 / 2.2 - 1) / 2.2, 12.0)
-    dark = _with_grain(pale, 255 * encoded, np.minimum(255 * spread * slope, 22.0), draws)
+    electrons = photons * 2.0**-stops  # of white, at dusk
+    left = light * 2.0 ** (gain_stops - stops)  # 1 is white again
+    # Shot noise of the electrons and 2.5 electrons of read noise, both amplified.
+    spread = np.sqrt(light * electrons + 2.5**2) / electrons * 2.0 ** (gain_stops - stops)
+    encoded = left ** (1 / 2.2)
+    # The slope of the gamma curve turns noise of the light into noise of the levels; cameras flatten it near black.
+    slope = np.maximum(left, 0.01) ** (1 / 2.2 - 1) / 2.2
+    dark = _with_grain(pale, 255 * encoded, 255 * spread * slope, draws)
     blue = np.stack([np.clip(np.arange(256) * tint, 0, 255) for tint in (1.08, 1.0, 0.9)], axis=-1)
     return cv2.LUT(dark, blue.astype(np.uint8)[None])
 

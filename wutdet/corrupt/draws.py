@@ -38,7 +38,7 @@ class Draws:
         return np.frombuffer(self._generator.bytes(int(np.prod(shape))), dtype=np.uint8).reshape(shape)
 
     def clouds(self, rows: int, columns: int, cells: tuple[int, int], octaves: int = 3) -> np.ndarray:
-        """float32 [rows, columns] of smooth noise about 0, mostly within -1..1; ``cells`` (down, across) of the coarsest.
+        """float32 [rows, columns] of smooth noise about 0, mostly in -1..1; ``cells`` (down, across) of the coarsest.
 
         Small frames see the same clouds as large ones, only coarser.
         """

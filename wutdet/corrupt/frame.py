@@ -1,6 +1,6 @@
 """corrupt: one frame, one corruption, one severity; the same bytes every time.
 
-These are tests, not training data. ``wutdet.train.augment`` has effects of the same names, and deliberately not the same
+These are tests, not training data. ``wutdet.train.augment`` has effects of the same names, and on purpose not the same
 pictures: there every strength is drawn at random, fog is even, glare is blended in without glitter in perspective,
 rain is one layer, noise is white, blur is straight, and drops, spray, defocus, flat contrast and tilt do not occur.
 What both share is the law of fog (``wutdet.corrupt.air.fog_share``). Training on these very functions would make the

@@ -29,13 +29,13 @@ NAMES = tuple(GROUPS)
 
 _TABLE: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
     "fog": {
-        "visibility_m": (4000, 2500, 1700, 1200, 900),  # meteorological range: 5 % of the contrast is left
+        "visibility_m": (4000, 2400, 1500, 1000, 700),  # meteorological range: 5 % of the contrast is left
         "patchiness": (0.15, 0.2, 0.25, 0.3, 0.35),  # relative change of the extinction from place to place
     },
     "glare": {
         "power": (0.35, 0.5, 0.65, 0.8, 0.95),  # light of the sun's halo, 1 saturates
         "veil": (0.03, 0.06, 0.1, 0.15, 0.2),  # stray light in the lens, everywhere
-        "path_width": (0.05, 0.08, 0.12, 0.17, 0.23),  # of the glitter path at the frame's foot, share of its height
+        "path_width": (0.06, 0.1, 0.16, 0.23, 0.31),  # of the glitter path at the frame's foot, share of its height
         "exposure": (0.95, 0.88, 0.8, 0.72, 0.65),  # what the automatic exposure leaves of the rest
     },
     "rain": {
@@ -51,15 +51,16 @@ _TABLE: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
     "spray": {
         "reach": (0.3, 0.42, 0.55, 0.7, 0.85),  # height of the sheet of spray, share of the frame's height
         "opacity": (0.3, 0.42, 0.54, 0.66, 0.78),  # of the mist at the frame's foot
-        "specks": (200, 500, 1000, 1800, 3000),
+        "specks": (500, 1100, 2100, 3600, 6000),
+        "blobs": (3, 7, 13, 21, 32),  # drops so close that they are out of focus
     },
     "low_light": {
-        "stops": (1.5, 2.5, 3.5, 4.5, 5.5),  # light lost, in powers of two
-        "photons": (4000, 2000, 1000, 500, 250),  # electrons of a white pixel after that loss and the camera's gain
+        "stops": (1.2, 2.1, 3.0, 3.9, 4.8),  # light lost, in powers of two
+        "photons": (8000, 5000, 3200, 2000, 1300),  # electrons that white gives by day, as far as noise goes
         "gain_stops": (0.3, 0.6, 0.9, 1.2, 1.5),  # of the loss that the camera's gain brings back
         "saturation": (0.85, 0.7, 0.55, 0.4, 0.3),
     },
-    "contrast": {"contrast": (0.6, 0.44, 0.32, 0.23, 0.16)},  # of the frame's own, around its mean colour
+    "contrast": {"contrast": (0.6, 0.46, 0.35, 0.26, 0.19)},  # of the frame's own, around its mean colour
     "noise": {
         "read": (3, 5, 8, 12, 17),  # standard deviation in levels, in the dark
         "shot": (5, 9, 14, 20, 28),  # the same at full light
@@ -68,8 +69,8 @@ _TABLE: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
     "motion_blur": {"length_px": (5, 9, 15, 23, 34)},
     "defocus_blur": {"radius_px": (1.3, 2.2, 3.4, 5.0, 7.0)},
     "compression": {
-        "luma_quality": (30, 20, 13, 8, 5),  # of JPEG
-        "chroma_quality": (20, 13, 9, 6, 4),
+        "luma_quality": (30, 20, 14, 10, 7),  # of JPEG
+        "chroma_quality": (26, 19, 15, 12, 10),
         "scale": (1.0, 0.85, 0.7, 0.58, 0.48),  # of the sides, before coding
     },
     "horizon_tilt": {"degrees": (2, 4, 7, 11, 16)},

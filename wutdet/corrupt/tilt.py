@@ -1,7 +1,7 @@
 """Horizon tilt: the camera rolls with the boat. The only corruption that moves things, so boxes move with the frame.
 
 **Which box is right after a turn?** A box says nothing of the outline inside it. The box around the four turned corners
-is only right for ships that fill their box to all corners, and is far too large for long ships; so a good detector would
+is only right for ships that fill their box to all corners, and far too large for long ships; a good detector would
 be marked down for being right. We take the box around the turned ellipse that fills the old box, which Kalra et al.
 (Towards Rotation Invariance in Object Detection, ICCV 2021) found to agree best with the true outlines of objects.
 It still is a guess: for thresholds above IoU .75 a part of the measured loss at severities 4 and 5 is the label's, not

@@ -45,7 +45,7 @@ def _drop(out: np.ndarray, small: np.ndarray, centre: tuple[float, float], radiu
         1 + 0.1 * np.cos(2 * angle + 6.3 * shape[0]) + 0.07 * np.cos(3 * angle + 6.3 * shape[1]) + 0.08 * np.sin(angle)
     )
     inward = np.sqrt(dx * dx + dy * dy) / outline.astype(np.float32)  # 0 in the middle, 1 on the outline
-    alpha = np.clip((1.0 - inward) / 0.22, 0, 1)
+    alpha = np.clip((1.0 - inward) / 0.3, 0, 1)
     # Upside down, and wide: towards the rim rays are bent most.
     wide = (2.2 + 2.5 * shape[2]) * (1 + 1.5 * inward * inward) * radius
     scale_x, scale_y = small.shape[1] / width, small.shape[0] / height
@@ -63,7 +63,9 @@ def _drop(out: np.ndarray, small: np.ndarray, centre: tuple[float, float], radiu
     region[...] = np.clip(mixed, 0, 255).astype(np.uint8)
 
 
-def spray(image: np.ndarray, draws: Draws, horizon: float, *, reach: float, opacity: float, specks: int) -> np.ndarray:
+def spray(
+    image: np.ndarray, draws: Draws, horizon: float, *, reach: float, opacity: float, specks: int, blobs: int
+) -> np.ndarray:
     """A burst of spray from below: torn sheets of mist, and drops caught in flight."""
     height, width = image.shape[:2]
     unit = float(np.sqrt(height * width / (1920 * 1080)))
@@ -78,9 +80,11 @@ def spray(image: np.ndarray, draws: Draws, horizon: float, *, reach: float, opac
     mist = np.clip(1 - up / crest + 0.32 * torn, 0, 1)
     share = np.clip(opacity * mist * (0.55 + 0.55 * mist), 0, 0.95)
     layer = cv2.resize(share.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    flight = _specks(draws.array(3000, 6)[:specks], (width, height), unit, reach, burst_x, lean)
-    layer = cv2.max(layer, cv2.multiply(flight, 0.9 / 255, dtype=cv2.CV_32F))
-    white = np.full_like(image, 0)
+    flight = _specks(draws.array(6000, 6)[:specks], (width, height), unit, reach, burst_x, lean)
+    close = _blobs(draws.array(32, 4)[:blobs], (width, height), unit, reach, burst_x)
+    drops = cv2.multiply(cv2.max(flight, close), 0.9 / 255, dtype=cv2.CV_32F)
+    layer = 1 - (1 - layer) * (1 - drops)
+    white = np.empty_like(image)
     white[:] = np.clip(bright * np.array([1.0, 0.99, 0.97]), 0, 255).astype(np.uint8)
     return cv2.blendLinear(image, white, 1 - layer, layer)
 
@@ -94,14 +98,27 @@ def _specks(
     up = reach * 1.15 * drawn[:, 1] ** 1.6
     x = burst_x + (drawn[:, 0] - 0.5) * (1.2 + 0.8 * drawn[:, 5]) + lean * up * 0.5
     start = np.stack([x * width, (1 - up) * height], axis=1)
-    size = unit * 1.1 / np.maximum(drawn[:, 2], 0.12) ** 0.75
+    size = np.clip(unit * 0.9 / np.sqrt(np.maximum(drawn[:, 2], 0.03)), 1, 6)
+    # Thrown away from the burst; smeared while the shutter is open.
     away = np.stack([(x - burst_x) * 1.5 + lean * 0.4, drawn[:, 3] - 0.65], axis=1)
-    lines = np.round(np.stack([start, start + away * size[:, None] * 5], axis=1) * 16).astype(np.int32)
-    thickness = np.clip(np.round(size), 1, 9).astype(int)
-    shade = (drawn[:, 4] * 4).astype(int)
-    for thick in range(1, 10):
-        for step in range(4):
+    smear = unit * (3 + 12 * drawn[:, 5:] ** 3)
+    lines = np.round(np.stack([start, start + away * smear], axis=1) * 16).astype(np.int32)
+    thickness, shade = np.round(size).astype(int), (drawn[:, 4] * 4).astype(int)
+    for thick in range(1, 7):
+        for step in range(4):  # one call for all of a size and a brightness
             chosen = (thickness == thick) & (shade == step)
-            level = round((110 + 45 * step) * min(1.0, unit + 0.2) / (1 + 0.08 * thick))
+            level = round((120 + 45 * step) * min(1.0, unit + 0.2))
             cv2.polylines(layer, list(lines[chosen]), False, level, thick, cv2.LINE_AA, 4)
-    return cv2.GaussianBlur(layer, (0, 0), max(0.9 * unit, 0.3))
+    return cv2.GaussianBlur(layer, (0, 0), max(0.8 * unit, 0.3))
+
+
+def _blobs(drawn: np.ndarray, size_wh: tuple[int, int], unit: float, reach: float, burst_x: float) -> np.ndarray:
+    """uint8 [H, W]: pale discs, drops close to the lens, at places ``drawn`` [N, 4]."""
+    width, height = size_wh
+    layer = np.zeros((height, width), np.uint8)
+    for across, up, size, shade in drawn:
+        x, y = burst_x + (across - 0.5) * 1.3, 1 - reach * 1.2 * up
+        centre = (round(x * width * 16), round(y * height * 16))
+        radius = max(round(unit * (6 + 22 * size * size) * 16), 1)
+        cv2.circle(layer, centre, radius, round((45 + 60 * shade) * min(1.0, unit + 0.2)), -1, cv2.LINE_AA, 4)
+    return cv2.blur(layer, (max(round(7 * unit), 1),) * 2)
