@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data convert": ("ConvertConfig", "wutdet.dataset.convert:run"),
     "data split": ("SplitConfig", "wutdet.dataset.split:run"),
     "data audit": ("AuditConfig", "wutdet.dataset.audit:run"),
+    "data merge": ("MergeConfig", "wutdet.dataset.merge:run"),
     "data stats": ("StatsConfig", "wutdet.dataset.stats:run"),
     "train": ("TrainConfig", "wutdet.train.run:run"),
     "eval": ("EvalConfig", "wutdet.evaluation.model:run"),
@@ -35,6 +36,7 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   data convert DATA OUT      between VOC, COCO, YOLO (and from SMD, CVAT, LabelMe)
   data split DATA            split by sequence, with a digest
   data audit DATA...         damage, wrong boxes, duplicates, leaks between splits
+  data merge PART... --out   several sets as one, without duplicates and without what resembles a training set
   data stats DATA            counts, sizes, density, scenes, conditions
   train DATA                 train a detector
   eval MODEL DATA            score a checkpoint or artefact

@@ -131,6 +131,37 @@ class AuditConfig:
 
 
 @dataclass(frozen=True)
+class MergeConfig:
+    """Merge data sets into one COCO set without frames that repeat one another, or that resemble a training set."""
+
+    data: Positional[tuple[str, ...]]
+    """The parts: descriptions (.yaml), annotation files or folders. Of two duplicates the one in the part named first
+    is kept, inside a part the first."""
+    out: Path
+    """Folder to write: images/ and annotations/all.json, with 'source' and 'sequence_id' for every frame."""
+    without: tuple[str, ...] = ()
+    """Data sets (training sets): frames that are exact or near duplicates of any of their frames, or have the same
+    boxes in the same places, are removed."""
+    split: str | None = None
+    """Only this split of each part; a part that has neither this split nor a training split is used whole."""
+    as_split: str | None = None
+    """Give every frame of the result this split (test, for a test set); none keeps the parts' own."""
+    classes: str = "ship"
+    """'ship' makes every class a ship; otherwise a class map as for 'data convert'. Descriptions apply theirs first."""
+    inside: Literal["near", "exact", "none"] = "near"
+    """What counts as a duplicate inside one part. 'near' also thins out the video of a moored camera; across parts
+    exact and near duplicates always count."""
+    near_distance: int = 10
+    """Hash distance (of 256 bits) up to which two frames count as near duplicates."""
+    block: int = 1000
+    """Frame numbers per sequence where sequences are unknown, as for 'data split'."""
+    images: Literal["copy", "link", "none"] = "copy"
+    """What to do with the image files."""
+    format: Format = "auto"
+    """Format of the parts, where it cannot be detected."""
+
+
+@dataclass(frozen=True)
 class StatsConfig:
     """Count frames, boxes, sizes (COCO, AI-TOD, network-input pixels), scenes and conditions."""
 

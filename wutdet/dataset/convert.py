@@ -85,7 +85,7 @@ def convert(
         as run.
     """
     out = Path(out)
-    _refuse_own_source(out, dataset, source)
+    refuse_own_source(out, dataset, source)
     writer = {"coco": _write_coco_folder, "yolo": write_yolo, "voc": write_voc}[to]
     with staged_folder(out, _is_ours) as staging, progress_bar(f"writing {to.upper()}") as progress:
         found = writer(dataset, staging, images=images, progress=progress)
@@ -128,7 +128,12 @@ def _is_ours(folder: Path) -> bool:
     return RECORD in entries and entries <= _ENTRIES
 
 
-def _refuse_own_source(out: Path, dataset: Dataset, source: Path | None) -> None:
+def refuse_own_source(out: Path, dataset: Dataset, source: Path | None) -> None:
+    """Refuses to replace the data that is read.
+
+    Raises:
+        UsageError: ``out`` is, or contains, ``source``, the data set's root or one of its images.
+    """
     target = out.resolve()
     inside = [path for path in dataset.path if os.path.isabs(path)]
     root = [] if len(inside) == len(dataset) else [dataset.root]  # several roots: only their images are sources

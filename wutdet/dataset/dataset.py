@@ -211,7 +211,7 @@ class Dataset:
 
         def paths(column: str) -> TextColumn:
             return TextColumn.of(
-                text if same_root or not text else str(part.root / text)
+                text if same_root or not text else str((part.root / text).absolute())
                 for part in parts
                 for text in getattr(part, column)
             )
