@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from wutdet.config import AugmentConfig
+from wutdet.corrupt.air import fog_share
 from wutdet.runtime.offline import import_albumentations
 
 A = import_albumentations()
@@ -36,17 +37,6 @@ class _Effect(A.ImageOnlyTransform):
     def draw(self, rng: np.random.Generator) -> dict:
         """The random numbers of one picture; every effect has its own."""
         raise NotImplementedError(f"{type(self).__name__} must say what it draws")
-
-
-def fog_share(height: int, horizon: float, thickness: float) -> np.ndarray:
-    """float32 [height]: share of fog light per picture row; ``thickness`` at the horizon, less towards both rims."""
-    rows = (np.arange(height) + 0.5) / height - horizon
-    below = np.maximum(rows, 0.0)
-    # Camera height over row distance is the distance on a flat sea; 0.03 keeps the horizon itself finite.
-    extinction = -np.log(max(1 - thickness, 1e-3)) * 0.03
-    sea = 1 - np.exp(-extinction / (below + 0.03))
-    sky = thickness * np.exp(np.minimum(rows, 0.0) / 0.35)
-    return np.where(rows >= 0, sea, sky).astype(np.float32)
 
 
 class Fog(_Effect):
