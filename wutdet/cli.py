@@ -21,8 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data merge": ("MergeConfig", "wutdet.dataset.merge:run"),
     "data stats": ("StatsConfig", "wutdet.dataset.stats:run"),
     "train": ("TrainConfig", "wutdet.train.run:run"),
-    "eval": ("EvalConfig", "wutdet.evaluation.model:run"),
-    "score": ("ScoreConfig", "wutdet.evaluation.score:run"),
+    "eval": ("EvalConfig", "wutdet.scorecard:run_eval"),
+    "score": ("ScoreConfig", "wutdet.scorecard:run_score"),
     "export": ("ExportConfig", "wutdet.export.run:run"),
     "detect": ("DetectConfig", "wutdet.runtime.detect:run"),
     "bench": ("BenchConfig", "wutdet.bench.run:run"),
@@ -39,8 +39,8 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   data merge PART... --out   several sets as one, without duplicates and without what resembles a training set
   data stats DATA            counts, sizes, density, scenes, conditions
   train DATA                 train a detector
-  eval MODEL DATA            score a checkpoint or artefact
-  score GT.json DT.json      score COCO result files
+  eval MODEL [MODEL] DATA    score a checkpoint or artefact, or compare two
+  score GT.json DT.json...   score COCO result files, or compare two
   export MODEL               make an ONNX artefact (fp32, int8) that passes its acceptance gate
   detect SOURCE              pictures, folders, video, camera or rtsp:// to boxes
   bench MODEL...             time artefacts side by side

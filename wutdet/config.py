@@ -284,14 +284,38 @@ class TrainConfig:
 # --- evaluate --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class EvalConfig:
-    """Score a checkpoint or artefact on a data set: the 12 COCO statistics."""
+Preset = Literal["coco", "aitod", "soda-d", "tinyperson", "visdrone"]
 
-    model: Positional[str]
-    """Checkpoint (.pt), state dict (.safetensors with --arch) or artefact (.onnx)."""
-    data: Positional[str]
-    """A data description (.yaml), an annotation file (its images beside it, or in ../images), or a folder."""
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisConfig:
+    """What 'eval' and 'score' measure."""
+
+    preset: Preset = "coco"
+    """Evaluation protocol of the headline; the others are given beside it."""
+    bins: str | None = None
+    """Own size bins: rising edges of sqrt(area), with a unit: 8,16,32 (frame pixels), 8,16,32@input (pixels of the
+    network input), 1/256,1/64,1/16@frame (shares of the frame's side)."""
+    resamples: int = 1000
+    """Bootstrap resamples for intervals; 0 gives none."""
+    seed: int = 0
+    """Of the resamples."""
+    full: bool = True
+    """Also slices, density, error types and the other presets; without, only the preset's figures and intervals."""
+    report: Path | None = None
+    """Folder for report.html, report.md, eval.json, the detections and the table of objects."""
+    objects: Path | None = None
+    """Write every hit, miss and false alarm as a row to this file (.csv, or .parquet with pyarrow)."""
+
+
+@dataclass(frozen=True)
+class EvalConfig(AnalysisConfig):
+    """Score checkpoints or artefacts on a data set: MODEL DATA, two models: MODEL MODEL DATA, or MODEL=DATA ...
+    with --matrix."""
+
+    inputs: Positional[tuple[str, ...]]
+    """MODEL (.pt, .onnx, .safetensors with --arch; or a COCO result file .json of any tool), a second one to compare it
+    with on the same frames, and last DATA (a description, an annotation file or a folder)."""
     split: str | None = None
     """Only this split."""
     imgsz: int | None = None
@@ -300,8 +324,8 @@ class EvalConfig:
     """Lowest score that counts."""
     iou: float = 0.7
     """NMS threshold, for models that need NMS."""
-    max_det: int = 100
-    """Most boxes kept per frame."""
+    max_det: int | None = None
+    """Most boxes kept per frame; none takes the preset's limit (100 for COCO)."""
     arch: str | None = None
     """Architecture of a .safetensors state dict."""
     category: str | None = None
@@ -310,8 +334,6 @@ class EvalConfig:
     """For checkpoints of NMS-free architectures: 'nms' takes the head that needs NMS."""
     classes: str = "ship"
     """Class map of DATA."""
-    preset: Literal["coco"] = "coco"
-    """Evaluation protocol."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     device: str = "auto"
@@ -322,18 +344,25 @@ class EvalConfig:
     """Format of DATA, where it cannot be detected."""
     leaks: bool = True
     """Print the leak rate beside the figures where DATA has a training split."""
+    corrupt: bool = False
+    """Also score under 12 maritime corruptions at 5 severities each (60 more passes over the frames)."""
+    corrupt_frames: int = 100
+    """Most frames for CORRUPT, drawn evenly over sequences; 0 means all."""
+    matrix: bool = False
+    """Cross-dataset table: INPUTS are MODEL=DATA pairs (which data a model was trained on) and =DATA for further test
+    sets; every model is tested on every set, without the frames that resemble its training frames."""
 
 
 @dataclass(frozen=True)
-class ScoreConfig:
-    """Score a COCO result file against COCO ground truth, both from anywhere."""
+class ScoreConfig(AnalysisConfig):
+    """Score COCO result files against COCO ground truth, all from anywhere; two result files are compared."""
 
     ground_truth: Positional[Path]
     """COCO annotation file."""
-    detections: Positional[Path]
-    """COCO result file: a list of {image_id, category_id, bbox, score}."""
-    preset: Literal["coco"] = "coco"
-    """Evaluation protocol."""
+    detections: Positional[tuple[Path, ...]]
+    """COCO result file: a list of {image_id, category_id, bbox, score}; or two to compare."""
+    imgsz: int | None = None
+    """Long side of the network input in pixels, for BINS in input pixels."""
 
 
 # --- export, detect, bench -------------------------------------------------------------------------------------

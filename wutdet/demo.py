@@ -189,9 +189,9 @@ def run(config: DemoConfig) -> DemoResult:
     for name, file in files.items():
         detections = folder / "detections" / f"{name}.json"
         size = FRAME_SIZE if name == "checkpoint" else None
-        evaluation = EvalConfig(str(file), str(data), split="test", imgsz=size, detections=detections)
+        evaluation = EvalConfig((str(file), str(data)), split="test", imgsz=size, detections=detections)
         content = step(f"eval-{name}", f"eval {_q(file)} {_q(data)} --split test"
-                       + (f" --imgsz {size}" if size else ""), evaluation, wutdet.evaluation.model.run,
+                       + (f" --imgsz {size}" if size else ""), evaluation, wutdet.scorecard.run_eval,
                        f"detections/{name}.json")  # fmt: skip
         engine = "torch" if name == "checkpoint" else "onnxruntime"
         models.append({"name": name, "file": file.name, "engine": engine, "size_bytes": file.stat().st_size,

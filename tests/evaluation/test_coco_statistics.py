@@ -21,8 +21,8 @@ from wutdet.evaluation.coco import evaluate, result_of
 from wutdet.evaluation.coco_files import read_ground_truth, read_results
 from wutdet.evaluation.matching import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE, match
 from wutdet.evaluation.presets import preset
-from wutdet.evaluation.score import run
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
+from wutdet.scorecard import run_score as run
 
 # Only the knobs are drawn; a scene is made inside the test, where its time is not taken for slow drawing.
 knobs = st.fixed_dictionaries(
@@ -189,7 +189,7 @@ def test_a_hit_on_annotation_id_0_counts(tmp_path, caplog):
     assert pycocotools_eval(truth, results).stats[0] == 0.0
     truth_path, results_path = write_files(tmp_path, truth, results)
     with caplog.at_level("INFO", "wutdet"):
-        assert run(ScoreConfig(truth_path, results_path)).stats["AP"] == pytest.approx(1.0)
+        assert run(ScoreConfig(truth_path, (results_path,))).stats["AP"] == pytest.approx(1.0)
     assert "id 0" in caplog.text
 
 
@@ -298,7 +298,7 @@ def test_equals_pycocotools_on_real_ground_truth(shared_dir, rng, tmp_path):
             )
     reference = pycocotools_eval(truth, results)
     _, results_path = write_files(tmp_path, {}, results)
-    result = run(ScoreConfig(path, results_path))
+    result = run(ScoreConfig(path, (results_path,)))
     np.testing.assert_array_equal(as_pycocotools(result.stats), reference.stats)
     assert result.protocol["images"] == 199 and result.protocol["boxes"] == 512
     assert 0.1 < result.stats["AP"] < 0.9

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from wutdet import scorecard
 from wutdet.config import EvalConfig, ScoreConfig
 from wutdet.dataset.load import load_dataset
 from wutdet.detections import Detections
 from wutdet.errors import DataError
-from wutdet.evaluation import model, score
+from wutdet.evaluation import model
 from wutdet.evaluation.categories import align_categories
 
 SIZE_WH = (64, 48)
@@ -85,7 +86,7 @@ def test_evaluate_model_gives_detections_and_figures(harbour):
     assert detections.category_names == ("ship",)
     assert np.bincount(detections.image, minlength=6).tolist() == [0, 1, 2, 3, 4, 5]
     assert result.stats["AP"] == pytest.approx(1.0)
-    assert result.schema == "wutdet.eval/1"
+    assert result.schema == "wutdet.eval/2"
     assert result.protocol["input_size"] == 640 and result.protocol["conf"] == 0.001
     assert "input size 640" in result.to_text()
 
@@ -93,22 +94,22 @@ def test_evaluate_model_gives_detections_and_figures(harbour):
 def test_command_writes_detections_that_score_the_same(harbour, tmp_path, monkeypatch):
     monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
     out = tmp_path / "out" / "detections.json"
-    result = model.run(EvalConfig("oracle.onnx", str(harbour), detections=out))
+    result = scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), detections=out))
     assert result.protocol["model"] == "oracle.onnx" and result.protocol["nms_iou"] == 0.7
     assert result.leak_rate is None
-    again = score.run(ScoreConfig(harbour, out))
+    again = scorecard.run_score(ScoreConfig(harbour, (out,)))
     assert again.stats == result.stats
     assert json.loads(out.read_text())[0]["category_id"] == 7
 
 
 def test_command_prints_the_leak_rate_of_a_split(harbour, monkeypatch):
     monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
-    result = model.run(EvalConfig("oracle.onnx", str(harbour), split="val"))
+    result = scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), split="val"))
     assert result.protocol["images"] == 5 and result.protocol["split"] == "val"
     content = json.loads(json.dumps(result.to_json()))
     assert content["leak_rate"]["train_frames"] == 1
     assert "leak rate" in result.to_text()
-    silent = model.run(EvalConfig("oracle.onnx", str(harbour), split="val", leaks=False))
+    silent = scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), split="val", leaks=False))
     assert silent.leak_rate is None and "leak rate" not in silent.to_text()
 
 

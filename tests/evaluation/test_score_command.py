@@ -12,14 +12,15 @@ from coco_scenes import as_pycocotools, pycocotools_eval, scene, write_files
 from wutdet.cli import run as run_command_line
 from wutdet.config import ScoreConfig
 from wutdet.errors import DataError
-from wutdet.evaluation.score import run
+from wutdet.scorecard import run_score as run
 
 TRUTH, RESULTS = scene(11, images=5, boxes=10, detections=20)
 assert len(TRUTH["annotations"]) > 3 and len(RESULTS) > 3
 
 
 def score(folder, truth, results):
-    return run(ScoreConfig(*write_files(folder, truth, results)))
+    truth_path, results_path = write_files(folder, truth, results)
+    return run(ScoreConfig(truth_path, (results_path,)))
 
 
 def test_command_line_prints_a_table_and_writes_json(tmp_path, capsys):
@@ -146,11 +147,11 @@ def test_files_that_are_not_json_are_refused(tmp_path):
     truth_path, results_path = write_files(tmp_path, TRUTH, RESULTS)
     results_path.write_text('[\n{"image_id": 1,\n]')
     with pytest.raises(DataError, match=r"results\.json:3: not valid JSON"):
-        run(ScoreConfig(truth_path, results_path))
+        run(ScoreConfig(truth_path, (results_path,)))
     results_path.write_bytes(b"\xff\xd8\xff\xe0 a picture")
     with pytest.raises(DataError, match=r"results\.json.*not "):
-        run(ScoreConfig(truth_path, results_path))
+        run(ScoreConfig(truth_path, (results_path,)))
     with pytest.raises(DataError, match=r"cannot read the file \(No such file"):
-        run(ScoreConfig(tmp_path / "absent.json", results_path))
+        run(ScoreConfig(tmp_path / "absent.json", (results_path,)))
     with pytest.raises(DataError, match=r"cannot read the file \(Is a directory"):
-        run(ScoreConfig(truth_path, tmp_path))
+        run(ScoreConfig(truth_path, (tmp_path,)))

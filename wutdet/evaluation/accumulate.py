@@ -192,8 +192,13 @@ def precision_at_recall_numpy(
     return at_points, score_at_points, final, area
 
 
-def best_f1(matches: Matches, iou: float = 0.5) -> dict | None:
+def best_f1(matches: Matches, iou: float = 0.5, max_det: int | None = None) -> dict | None:
     """The score threshold with the best F1 over all categories together, in the first view.
+
+    Args:
+        matches: of the pass.
+        iou: threshold of a hit; part of the pass.
+        max_det: most detections per image and category; that of the pass by default.
 
     Returns:
         ``{"score", "f1", "precision", "recall", "iou", "tp", "fp", "fn"}``. ``score`` lies half way between the lowest
@@ -202,6 +207,8 @@ def best_f1(matches: Matches, iou: float = 0.5) -> dict | None:
     """
     positives = int((~matches.gt_ignored[0]).sum())
     order = np.argsort(-matches.score, kind="stable")
+    if max_det is not None:
+        order = order[matches.rank[order] < max_det]
     threshold_index = matches.threshold_index(iou)
     is_hit = (matches.hit[0][order] >> threshold_index & 1).astype(np.int64)
     is_ignored = (matches.ignored[0][order] >> threshold_index & 1).astype(np.int64)

@@ -19,6 +19,7 @@ from wutdet.evaluation.matching import Matches, thread_count
 from wutdet.evaluation.protocol import Protocol, Stat
 from wutdet.evaluation.summary import threshold_rows
 
+_ROWS_AT_ONCE = 50  # resamples per matrix product, to bound memory
 _LARGEST_WEIGHT = 255  # of uint8; a unit drawn more often than that would need more than 255 units and luck of 1e-500
 
 
@@ -119,7 +120,9 @@ def bootstrap(
     for (limit, _), group in settings.items():
         limited = ranking.limited(matches, limit, protocol.limit_per == "image")
         index = matches.view_index(group[0].view)
-        precision, recall = _by_category(matches, protocol, resampling, limited, index, images, native)
+        only_recall = all(stat.kind == "recall" for stat in group)
+        by_category = _recall_by_category if only_recall and native else _by_category
+        precision, recall = by_category(matches, protocol, resampling, limited, index, images, native)
         for stat in group:
             rows = threshold_rows(matches, protocol, stat.iou)
             values = (precision if stat.kind == "precision" else recall)[:, :, rows].reshape(resampling.resamples, -1)
@@ -163,6 +166,41 @@ def _by_category(
         else:
             precision[:, k], recall[:, k] = weighted_precision_numpy(*arguments)
     return precision, recall
+
+
+def _recall_by_category(
+    matches: Matches,
+    protocol: Protocol,
+    resampling: Resampling,
+    ranking: Ranking,
+    view_index: int,
+    images: np.ndarray | None,
+    native: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As _by_category, where only recall is asked for: hits per image are enough, no curve is walked along."""
+    counts = ~matches.gt_ignored[view_index]
+    if images is not None:
+        counts &= images[matches.gt_image]
+    thresholds = len(matches.iou_thresholds)
+    recall = np.full((resampling.resamples, matches.category_count, thresholds), np.nan)
+    for k in range(matches.category_count):
+        places = ranking.category(k)
+        image, hit = matches.dt_image[places], matches.hit[view_index][places]
+        per_image = np.zeros((matches.image_count, thresholds + 1))
+        for t in range(thresholds):
+            per_image[:, t] = np.bincount(image[(hit >> t & 1).astype(bool)], minlength=matches.image_count)
+        positive_image = matches.gt_image[counts & (matches.gt_category == k)]
+        per_image[:, -1] = np.bincount(positive_image, minlength=matches.image_count)
+        busy = np.flatnonzero(per_image.any(axis=1))
+        for start in range(0, resampling.resamples, _ROWS_AT_ONCE):
+            rows = slice(start, start + _ROWS_AT_ONCE)
+            # Whole numbers below 2**53: float64 sums are exact in any order.
+            total = resampling.weights[rows][:, busy].astype(np.float64) @ per_image[busy]
+            positives = total[:, -1:]
+            recall[rows, k] = np.divide(
+                total[:, :-1], positives, out=np.full_like(total[:, :-1], np.nan), where=positives > 0
+            )
+    return recall, recall
 
 
 def weighted_precision_numpy(

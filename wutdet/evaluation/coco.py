@@ -94,7 +94,7 @@ def result_of(
         protocol=describe(matches, truth, protocol),
         curves=chart_curves(matches, protocol, ranking=ranking, native=native),
         size_bins=view_rows(matches, protocol, bins, ranking=ranking, native=native),
-        threshold=best_f1(matches),
+        threshold=best_f1(matches, max_det=protocol.headline.max_det),
         matches=matches,
     )
 

@@ -1,4 +1,4 @@
-"""``wutdet eval MODEL DATA``: checkpoints and artefacts scored by the same code."""
+"""Detecting on every frame of a data set, and scoring the result: checkpoints and artefacts by the same code."""
 
 from __future__ import annotations
 
@@ -12,57 +12,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wutdet.config import EvalConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
 from wutdet.errors import DataError
 from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco import evaluate
 from wutdet.evaluation.result import EvaluationResult
-from wutdet.files import write_json
+from wutdet.evaluation.tables import FoundBoxes
 
 if TYPE_CHECKING:
     from wutdet.runtime.detector import Detector
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "wutdet.eval/1"
+SCHEMA = "wutdet.eval/2"
 
 _MOST_PICTURES_COMPARED = 20_000
 _FRAMES_AHEAD = 2  # decoded frames that wait for the network; a 1440p frame takes 11 MB
-
-
-def run(config: EvalConfig) -> EvaluationResult:
-    """Loads the data and the model, detects on all frames, scores.
-
-    Raises:
-        DataError: the data cannot be read, has no frames, or its categories do not fit the model.
-        ModelError: the model cannot be read.
-    """
-    from wutdet.dataset.load import load_dataset
-    from wutdet.runtime.detector import Detector
-
-    everything = load_dataset(config.data, format=config.format, classes=config.classes)
-    dataset = everything if config.split is None else everything.in_split(config.split)
-    detector = Detector(
-        config.model,
-        threads=config.threads,
-        conf=config.conf,
-        iou=config.iou,
-        max_det=config.max_det,
-        imgsz=config.imgsz,
-        category=config.category,
-        arch=config.arch,
-        device=config.device,
-        head=config.head,
-    )
-    detections, result = evaluate_model(detector, dataset, preset=config.preset)
-    if config.detections is not None:
-        write_json(config.detections, to_coco_results(detections, dataset), indent=None)
-        log.info("detections: %s", config.detections)
-    nms_free = bool(detector.metadata.end2end)
-    result = result.with_protocol(model=str(config.model), nms_iou=None if nms_free else config.iou)
-    return with_leak_rate(result, everything, config.split) if config.leaks else result
 
 
 def evaluate_model(
@@ -85,13 +51,18 @@ def evaluate_model(
     # Before the long part, so that categories that do not fit are told at once.
     align_categories(Detections.empty(detector.category_names), dataset.category_names)
     detections = align_categories(detect_all(detector, dataset, progress=progress), dataset.category_names)
-    result = evaluate(dataset, detections, preset=preset).with_protocol(
-        input_size=int(detector.imgsz),
-        conf=float(detector.threshold),
-        detector_max_det=int(detector.max_det),
-        model_categories=list(detector.category_names)[:100],
-    )
+    result = evaluate(dataset, detections, preset=preset).with_protocol(**detector_facts(detector))
     return detections, replace(result, schema=SCHEMA)
+
+
+def detector_facts(detector: Detector) -> dict:
+    """What the protocol of an evaluation says of the detector."""
+    return {
+        "input_size": int(detector.imgsz),
+        "conf": float(detector.threshold),
+        "detector_max_det": int(detector.max_det),
+        "model_categories": list(detector.category_names)[:100],
+    }
 
 
 def detect_all(detector: Detector, dataset: Dataset, *, progress: bool = True) -> Detections:
@@ -138,21 +109,34 @@ def _with_bar(frames: Iterator[np.ndarray], count: int) -> Iterator[np.ndarray]:
     return iter(track(frames, "detecting", total=count, console=Console(stderr=True)))
 
 
-def to_coco_results(detections: Detections, dataset: Dataset) -> list[dict]:
-    """COCO results with the image ids and category ids of the data set's own file."""
+def category_ids(dataset: Dataset) -> list[int]:
+    """COCO category ids by category index: those of the data set's own file, or 1, 2, ..."""
     ids = dataset.info.get("category_ids")
     if ids is None or len(ids) != len(dataset.category_names):
-        ids = range(1, len(dataset.category_names) + 1)
-    return detections.to_coco(dataset.image_id, ids)
+        return list(range(1, len(dataset.category_names) + 1))
+    return [int(number) for number in ids]
 
 
-def with_leak_rate(result: EvaluationResult, dataset: Dataset, split: str | None) -> EvaluationResult:
-    """The result with the leak rate of ``split`` against ``train`` beside its figures.
+def to_coco_results(found: Detections | FoundBoxes, dataset: Dataset) -> list[dict]:
+    """COCO results with the image ids and category ids of the data set's own file."""
+    if isinstance(found, Detections):
+        return found.to_coco(dataset.image_id, category_ids(dataset))
+    images = np.asarray(dataset.image_id)[found.image].tolist()
+    categories = np.asarray(category_ids(dataset))[found.category].tolist()
+    xywh = np.c_[found.xyxy[:, :2], found.xyxy[:, 2:] - found.xyxy[:, :2]].tolist()
+    return [
+        {"image_id": image, "category_id": category, "bbox": box, "score": score}
+        for image, category, box, score in zip(images, categories, xywh, found.score.tolist(), strict=True)
+    ]
 
-    Unchanged where there is nothing to compare: no split was chosen, or the data set has no training frames.
+
+def leak_rate_text(dataset: Dataset, split: str | None) -> tuple[dict | None, str]:
+    """The leak rate of ``split`` against ``train``, as JSON and in one line.
+
+    Nothing where there is nothing to compare: no split was chosen, or the data set has no training frames.
     """
     if split in (None, "train") or not dataset.split.is_("train").any():
-        return result
+        return None, ""
     from wutdet.dataset.leaks import leak_rate
 
     frames = int((dataset.split.is_("train") | dataset.split.is_(split)).sum())
@@ -161,4 +145,4 @@ def with_leak_rate(result: EvaluationResult, dataset: Dataset, split: str | None
         log.info("leak rate from sequences and boxes only: comparing %d pictures takes minutes, 'wutdet data audit' "
                  "does it", frames)  # fmt: skip
     leaks = leak_rate(dataset, splits=(split,), pixels=pixels)
-    return replace(result, leak_rate=leaks.to_json(), leak_text=leaks.to_text())
+    return leaks.to_json(), leaks.to_text()

@@ -6,12 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from wutdet.evaluation.matching import Matches
+from wutdet.evaluation.text import result_text
 
 SCHEMA = "wutdet.score/2"
-
-
-def _figure(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,42 +79,5 @@ class EvaluationResult:
         }
 
     def to_text(self) -> str:
-        """A table for people, with the protocol on top."""
-        p = self.protocol
-        data = p["dataset"] or "unnamed data"
-        lines = []
-        if p.get("model"):
-            lines.append(f"model     {p['model']}")
-        lines.append(
-            f"data      {data}, split {p['split'] or 'none'}: {p['images']} images, {p['boxes']} boxes"
-            + (f" and {p['boxes_ignored']} ignored" if p["boxes_ignored"] else "")
-            + f", {p['images_without_boxes']} images without boxes"
-        )
-        scores = "" if p.get("conf") is None else f", score from {p['conf']:g}"
-        if "nms_iou" in p:
-            scores += ", no NMS" if p["nms_iou"] is None else f", NMS at IoU {p['nms_iou']:g}"
-        lines.append(
-            f"protocol  {p['preset']}: IoU {p['iou_thresholds'][0]:.2f} to {p['iou_thresholds'][-1]:.2f}, "
-            f"maxDets {p['max_dets'][-1]}, input size {p.get('input_size') or 'unknown'}{scores}; "
-            f"{p['detections']} detections"
-            + (f", {p['detections_over_limit']} of them above the limit" if p["detections_over_limit"] else "")
-        )
-        lines.append("")
-        lines += [f"  {name:<9} {_figure(value):>6}   {self.titles[name]}" for name, value in self.stats.items()]
-        lines += ["", f"  {'ships of (sqrt area)':<22} {'boxes':>6} {'AP':>7} {'AP50':>7} {'AR100':>7} {'found*':>7}"]
-        for row in self.size_bins:
-            values = " ".join(f"{_figure(row[key]):>7}" for key in ("AP", "AP50", "AR", "recall50"))
-            lines.append(f"  {row['name']:<22} {row['boxes']:>6} {values}")
-        lines.append("  * recall at IoU .50 of all detections")
-        if self.threshold is None:
-            lines += ["", "  best threshold: none, no detection hits anything"]
-        else:
-            t = self.threshold
-            lines += [
-                "",
-                f"  best threshold at IoU .50: {t['score']:.3f} (F1 {t['f1']:.3f}, precision {t['precision']:.3f}, "
-                f"recall {t['recall']:.3f})",
-            ]
-        if self.leak_text:
-            lines.append(f"  {self.leak_text}")
-        return "\n".join(lines)
+        """Tables for people, with the protocol on top."""
+        return result_text(self)

@@ -1,0 +1,151 @@
+"""An evaluation as text for a terminal: protocol on top, headline with intervals, then what else was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from wutdet.evaluation.compare import comparison_lines
+from wutdet.evaluation.slices import slice_lines
+
+if TYPE_CHECKING:
+    from wutdet.evaluation.result import EvaluationResult
+
+# Of the presets beside the headline's only these figures are printed; --json has them all.
+_SHOWN = {
+    "coco": ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100"),
+    "aitod": ("AP", "AP25", "AP50", "APvt", "APt", "APs", "APm", "oLRP"),
+    "soda-d": ("AP", "AP50", "APes", "APrs", "APgs", "APn"),
+    "tinyperson": ("AP50_tiny", "AP50_tiny1", "AP50_tiny2", "AP50_tiny3", "AP50_small", "MR50_tiny"),
+    "visdrone": ("AP", "AP50", "AP75", "AR100", "AR500"),
+}
+
+
+def figure(value: float | None) -> str:
+    """Three digits, or "none" where there are no such objects."""
+    return "none" if value is None else f"{value:.3f}"
+
+
+def result_text(result: EvaluationResult) -> str:
+    """Everything that the result holds; parts that were not measured are left out."""
+    parts = [
+        _protocol_lines(result.protocol),
+        _headline_lines(result),
+        _size_lines(result.size_bins),
+        _threshold_lines(result.threshold),
+        _density_lines(result.density),
+        _error_lines(result.errors),
+        slice_lines(result.slices),
+        _preset_lines(result),
+        comparison_lines(result.comparison) if result.comparison else [],
+        _robustness_lines(result.robustness),
+        [f"  {result.leak_text}"] if result.leak_text else [],
+    ]
+    return "\n".join("\n".join(lines) + "\n" for lines in parts if lines).rstrip("\n")
+
+
+def _protocol_lines(p: Mapping) -> list[str]:
+    lines = [f"model     {p['model']}"] if p.get("model") else []
+    lines.append(
+        f"data      {p['dataset'] or 'unnamed data'}, split {p['split'] or 'none'}: {p['images']} images, "
+        f"{p['boxes']} boxes"
+        + (f" and {p['boxes_ignored']} ignored" if p["boxes_ignored"] else "")
+        + f", {p['images_without_boxes']} images without boxes"
+    )
+    scores = "" if p.get("conf") is None else f", score from {p['conf']:g}"
+    if "nms_iou" in p:
+        scores += ", no NMS" if p["nms_iou"] is None else f", NMS at IoU {p['nms_iou']:g}"
+    lines.append(
+        f"protocol  {p['preset']}: IoU {p['iou_thresholds'][0]:.2f} to {p['iou_thresholds'][-1]:.2f}, "
+        f"maxDets {p['max_dets'][-1]}, input size {p.get('input_size') or 'unknown'}{scores}; "
+        f"{p['detections']} detections"
+        + (f", {p['detections_over_limit']} of them above the limit" if p["detections_over_limit"] else "")
+    )
+    return lines
+
+
+def _headline_lines(result: EvaluationResult) -> list[str]:
+    bounds = result.intervals.get("stats", {})
+    width = max(len(name) for name in result.stats)
+    lines = []
+    for name, value in result.stats.items():
+        span = bounds.get(name)
+        shown = f"[{span[0]:.3f}, {span[1]:.3f}]" if span else ""
+        column = f" {shown:<14}" if bounds else ""
+        lines.append(f"  {name:<{width}} {figure(value):>6}{column}   {result.titles[name]}")
+    if bounds:
+        i = result.intervals
+        lines.append(f"  {i['level']:.0%} intervals: {i['resamples']} resamples of {i['units']} {i['unit']}s")
+        if i["warning"]:
+            lines.append(f"  ! {i['warning']}")
+    return lines
+
+
+def _size_lines(rows: Sequence[Mapping]) -> list[str]:
+    lines = [f"  {'ships of (sqrt area)':<22} {'boxes':>6} {'AP':>7} {'AP50':>7} {'AR':>7} {'found*':>7}"]
+    for row in rows:
+        values = " ".join(f"{figure(row[key]):>7}" for key in ("AP", "AP50", "AR", "recall50"))
+        lines.append(f"  {row['name']:<22} {row['boxes']:>6} {values}")
+    return [*lines, "  * recall at IoU .50 of all detections"]
+
+
+def _threshold_lines(threshold: Mapping | None) -> list[str]:
+    if threshold is None:
+        return ["  best threshold: none, no detection hits anything"]
+    t = threshold
+    return [
+        f"  best threshold at IoU .50: {t['score']:.3f} (F1 {t['f1']:.3f}, precision {t['precision']:.3f}, "
+        f"recall {t['recall']:.3f})"
+    ]
+
+
+def _density_lines(density: Mapping) -> list[str]:
+    if not density:
+        return []
+    lines = [f"  {'ships per frame':<22} {'images':>6} {'boxes':>6} {'AP':>7} {'AP50':>7} {'AR':>7} {'found*':>7}"]
+    for row in density["ships_per_frame"]:
+        values = " ".join(f"{figure(row[key]):>7}" for key in ("AP", "AP50", "AR", "recall50"))
+        lines.append(f"  {row['name']:<22} {row['images']:>6} {row['boxes']:>6} {values}")
+    lines.append(f"  {'crowding':<29} {'boxes':>6} {'AR':>23} {'found*':>7}")
+    for row in density["crowding"]:
+        lines.append(f"  {row['name']:<29} {row['boxes']:>6} {figure(row['AR']):>23} {figure(row['recall50']):>7}")
+    by_size, alarms = density["recall_by_size"], density["false_alarms"]
+    smallest = by_size["found_90_from_px"]
+    at = "" if by_size["score"] is None else f" at score {by_size['score']:.3f}"
+    lines.append(
+        f"  90 % found{at}: " + ("at no size" if smallest is None else f"from {smallest:.0f} px up (sqrt of area)")
+    )
+    if alarms["per_frame"] is not None:
+        above = alarms["above_horizon_per_frame"]
+        horizon = "" if above is None else f", {above:.3f} of them above the horizon ({alarms['horizon']})"
+        rate = alarms["duplicate_rate"]
+        twice = "" if rate is None else f"; {rate:.1%} of hits found twice"
+        lines.append(f"  false alarms per frame: {alarms['per_frame']:.3f}{horizon}{twice}")
+    return lines
+
+
+def _error_lines(errors: Mapping) -> list[str]:
+    if not errors or errors.get("AP50") is None:
+        return []
+    parts = ", ".join(f"{name} {value:.3f} ({errors['counts'][name]})" for name, value in errors["dAP"].items())
+    special = errors["dAP_special"]
+    return [
+        f"  AP50 lost to (boxes): {parts}",
+        f"  all false positives {special['false_positives']:.3f}, all misses {special['false_negatives']:.3f}",
+    ]
+
+
+def _preset_lines(result: EvaluationResult) -> list[str]:
+    lines = []
+    for name, stats in result.presets.items():
+        if name != result.protocol["preset"]:
+            lines.append(f"  {name:<11} " + ", ".join(f"{key} {figure(stats[key])}" for key in _SHOWN[name]))
+    return ["  the same detections under other protocols", *lines] if lines else []
+
+
+def _robustness_lines(robustness: Mapping | None) -> list[str]:
+    if not robustness:
+        return []
+    from wutdet.evaluation.robustness import robustness_text
+
+    return robustness_text(robustness).splitlines()

@@ -1,0 +1,203 @@
+"""``wutdet eval`` and ``wutdet score``: from models, data and result files to figures, tables and a report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wutdet.config import AnalysisConfig, EvalConfig, ScoreConfig
+from wutdet.dataset.dataset import Dataset
+from wutdet.detections import Detections
+from wutdet.errors import UsageError
+from wutdet.evaluation.analyse import Plan, Scored, compare_scored, score
+from wutdet.evaluation.categories import align_categories
+from wutdet.evaluation.coco_files import read_ground_truth, read_results
+from wutdet.evaluation.model import (
+    category_ids,
+    detect_all,
+    detector_facts,
+    leak_rate_text,
+    to_coco_results,
+)
+from wutdet.evaluation.presets import PRESETS, preset
+from wutdet.evaluation.result import EvaluationResult
+from wutdet.evaluation.tables import FoundBoxes, GroundTruth
+from wutdet.files import write_json
+
+if TYPE_CHECKING:
+    from wutdet.evaluation.matrix import MatrixResult
+
+log = logging.getLogger(__name__)
+
+SCHEMA = "wutdet.eval/2"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is scored: detections of one model on the frames, and how they were made.
+
+    Attributes:
+        name: for people.
+        found: the boxes.
+        facts: of the protocol (input size, lowest score, ...).
+        detector: None where the detections came from a file.
+    """
+
+    name: str
+    found: FoundBoxes
+    facts: Mapping
+    detector: object | None = None
+
+
+def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
+    """Runs ``wutdet eval``.
+
+    Raises:
+        UsageError: not a model or two and data.
+        DataError: the data cannot be read, has no frames, or its categories do not fit the model.
+        ModelError: a model cannot be read.
+    """
+    if config.matrix:
+        from wutdet.evaluation.matrix import evaluate_matrix
+
+        return evaluate_matrix(config)
+    from wutdet.dataset.load import load_dataset
+
+    *models, data = config.inputs
+    if not 1 <= len(models) <= 2:
+        raise UsageError(
+            f"expected MODEL DATA, or MODEL MODEL DATA to compare two, received {len(config.inputs)} argument(s): "
+            f"{' '.join(config.inputs)}",
+            hint="wutdet eval best.pt mydata/ --split val",
+        )
+    everything = load_dataset(data, format=config.format, classes=config.classes)
+    dataset = everything if config.split is None else everything.in_split(config.split)
+    truth = GroundTruth.of(dataset)
+    subjects = [_subject(model, dataset, truth, config) for model in models]
+    plan = Plan.of(truth, config, subjects[0].facts.get("input_size"))
+    scored = [_scored(plan, subject) for subject in subjects]
+    result = replace(scored[0].result, schema=SCHEMA).with_protocol(
+        data=str(data), split_chosen=config.split, classes=config.classes
+    )
+    if len(scored) == 2:
+        names = (subjects[0].name, subjects[1].name)
+        result = replace(result, comparison=compare_scored(plan, *scored, names))
+    if config.leaks:
+        rate, text = leak_rate_text(everything, config.split)
+        result = replace(result, leak_rate=rate, leak_text=text)
+    if config.corrupt:
+        result = replace(result, robustness=_robustness(subjects[0], dataset, result, config))
+    results = to_coco_results(subjects[0].found, dataset)
+    if config.detections is not None:
+        write_json(config.detections, results, indent=None)
+        log.info("detections: %s", config.detections)
+    _write(config, result, scored[0], results, dataset)
+    return result
+
+
+def run_score(config: ScoreConfig) -> EvaluationResult:
+    """Runs ``wutdet score``: COCO result files from anywhere, in float64 from the file to the figure.
+
+    Raises:
+        DataError: a file that cannot be scored; the message names the file and the entry.
+        UsageError: not one or two result files.
+    """
+    if not 1 <= len(config.detections) <= 2:
+        raise UsageError(f"expected one result file, or two to compare, received {len(config.detections)}")
+    truth, ids = read_ground_truth(config.ground_truth)
+    plan = Plan.of(truth, config, config.imgsz)
+    scored = []
+    for path in config.detections:
+        facts = {"ground_truth": str(config.ground_truth), "results": str(path), "input_size": config.imgsz}
+        scored.append(_scored(plan, Subject(str(path), read_results(path, truth, ids), facts)))
+    result = scored[0].result
+    if len(scored) == 2:
+        names = (str(config.detections[0]), str(config.detections[1]))
+        result = replace(result, comparison=compare_scored(plan, *scored, names))
+    _write(config, result, scored[0], None, None)
+    return result
+
+
+def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfig) -> Subject:
+    if model.endswith(".json"):
+        found = read_results(model, truth, np.asarray(category_ids(dataset)))
+        return Subject(model, found, {"model": model, "input_size": config.imgsz})
+    from wutdet.runtime.detector import Detector
+
+    limit = preset(config.preset).max_det
+    if config.full:  # a preset with a lower limit cuts again, so its figures do not change
+        limit = max(protocol.max_det for protocol in PRESETS.values())
+    detector = Detector(
+        model,
+        threads=config.threads,
+        conf=config.conf,
+        iou=config.iou,
+        max_det=config.max_det or limit,
+        imgsz=config.imgsz,
+        category=config.category,
+        arch=config.arch,
+        device=config.device,
+        head=config.head,
+    )
+    # Before the long part, so that categories that do not fit are told at once.
+    align_categories(Detections.empty(detector.category_names), dataset.category_names)
+    detections = align_categories(detect_all(detector, dataset), dataset.category_names)
+    facts = {
+        "model": model,
+        **detector_facts(detector),
+        "nms_iou": None if detector.metadata.end2end else config.iou,
+    }
+    return Subject(model, FoundBoxes.of(detections, truth), facts, detector)
+
+
+def _scored(plan: Plan, subject: Subject) -> Scored:
+    scored = score(plan, subject.found)
+    return replace(scored, result=scored.result.with_protocol(**subject.facts))
+
+
+def _robustness(subject: Subject, dataset: Dataset, clean: EvaluationResult, config: EvalConfig) -> dict:
+    if subject.detector is None:
+        raise UsageError(
+            f"'{subject.name}' is a result file: corrupted frames need a model to look at them",
+            hint="leave --corrupt out, or name a checkpoint or artefact",
+        )
+    from wutdet.evaluation.robustness import evaluate_robustness
+
+    return evaluate_robustness(
+        subject.detector, dataset, seed=config.seed, clean=clean, max_frames=config.corrupt_frames or None
+    )
+
+
+def _write(
+    config: AnalysisConfig,
+    result: EvaluationResult,
+    scored: Scored,
+    results: list[dict] | None,
+    dataset: Dataset | None,
+) -> None:
+    """The table of objects and the report folder, where they were asked for."""
+    if config.objects is None and config.report is None:
+        return
+    from wutdet.evaluation.objects import objects_table, write_objects
+
+    table = objects_table(scored.matches, scored.truth, scored.found)
+    if config.objects is not None:
+        write_objects(config.objects, table, dataset)
+        log.info("objects: %s", config.objects)
+    if config.report is None:
+        return
+    from wutdet.report.evaluation import write_evaluation_report
+
+    folder = Path(config.report)
+    content = result.to_json()
+    write_json(folder / "eval.json", content)
+    write_objects(folder / "objects.csv", table, dataset)
+    if results is not None:
+        write_json(folder / "detections.json", results, indent=None)
+    file = write_evaluation_report(content, folder / "report.html", dataset=dataset, objects=table)
+    log.info("report: %s", file)
