@@ -24,6 +24,9 @@ FEW_BOXES = 30
 # Order of the best-known labels in tables; others follow by name.
 _FIRST = ("scene", "condition", "source", "camera", "time_of_day", "sequence")
 
+# Labels that are none of these and have more values are names of files or the like.
+_MOST_VALUES = 12
+
 _STATS = ("AP", "AP50", "APs", "AR100")
 
 
@@ -45,8 +48,9 @@ class Slice:
 def slices_of(truth: GroundTruth, most_per_label: int = 40) -> list[Slice]:
     """A slice for every value of every label, and for every condition.
 
-    A label that is the same on all frames gives no slice. Of a label with many values (sequences) only those with most
-    frames are taken.
+    A label gives no slices where it is the same on all frames, where it parts the frames just as an earlier one does
+    (a source and its web address), or where it has many values and is none of the well-known ones (file names). Of
+    sequences and the like only those with most frames are taken.
 
     Args:
         truth: the evaluated frames and their labels.
@@ -58,14 +62,20 @@ def slices_of(truth: GroundTruth, most_per_label: int = 40) -> list[Slice]:
             continue
         names = list(column.counts())
         unlabelled = bool((np.asarray(column.codes) < 0).any())
-        if len(names) + unlabelled < 2:
+        if len(names) + unlabelled < 2 or (by not in _FIRST and len(names) > _MOST_VALUES):
             continue
         found[by] = [Slice(by, name, column.is_(name)) for name in names[:most_per_label]]
     if truth.conditions:
         masks = truth.conditions.items()
         found["condition"] = [Slice("condition", name, mask) for name, mask in masks if mask.any()]
     order = sorted(found, key=lambda by: (_FIRST.index(by) if by in _FIRST else len(_FIRST), by))
-    return [part for by in order for part in found[by]]
+    out, seen = [], set()
+    for by in order:
+        partition = frozenset(part.images.tobytes() for part in found[by])
+        if partition not in seen:
+            out += found[by]
+        seen.add(partition)
+    return out
 
 
 def slice_rows(
