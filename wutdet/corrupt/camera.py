@@ -112,10 +112,11 @@ def _kernel(points: np.ndarray) -> np.ndarray:
 def defocus_blur(image: np.ndarray, draws: Draws, horizon: float, *, radius_px: float) -> np.ndarray:
     """A lens out of focus: every point becomes a disc."""
     radius = radius_px * float(np.sqrt(image.shape[0] * image.shape[1] / (1920 * 1080)))
+    radius = float(np.hypot(radius, 0.5))  # the pixel itself: small frames, too, get softer from step to step
     half = int(np.ceil(radius)) + 1
     # Each pixel's share of the disc, from 8x8 points in it.
     fine = (np.arange(8 * (2 * half + 1)) + 0.5) / 8 - half - 0.5
-    inside = (fine[:, None] ** 2 + fine[None] ** 2 <= max(radius, 0.3) ** 2).astype(np.float32)
+    inside = (fine[:, None] ** 2 + fine[None] ** 2 <= radius**2).astype(np.float32)
     kernel = cv2.resize(inside, (2 * half + 1, 2 * half + 1), interpolation=cv2.INTER_AREA)
     return _filter(image, kernel / kernel.sum())
 
