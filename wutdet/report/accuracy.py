@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from wutdet.report.cells import interval_text, pair
 from wutdet.report.charts import Bar, bar_chart, format_number, pr_chart
+from wutdet.report.comparison import comparison_section
+from wutdet.report.density import density_section
 from wutdet.report.markup import is_number
+from wutdet.report.mistakes import mistakes_section
 from wutdet.report.page import Column, Page, Protocol, Section, Table, Tile
+from wutdet.report.presets import presets_table
 from wutdet.report.read import mapping, sequence, stat
+from wutdet.report.robustness import robustness_section
+from wutdet.report.slices import slices_section
 from wutdet.report.words import (
     STATISTICS,
     accuracy_protocol,
@@ -26,16 +33,49 @@ from wutdet.report.words import (
 
 
 def accuracy_tiles(evaluation: Mapping, name: str) -> list[Tile]:
-    """AP, AP50, AP of small ships, and the leak rate beside them."""
+    """The headline of the protocol (AP, AP50, AP of small ships in COCO's), and the leak rate beside it."""
     protocol = mapping(evaluation.get("protocol"))
     where = f"{name}, {protocol['images']} frames" if is_number(protocol.get("images")) else name
-    small = stat(evaluation, "APs")
-    return [
-        Tile("AP (IoU .50:.95)", ap_text(stat(evaluation, "AP")), where),
-        Tile("AP50", ap_text(stat(evaluation, "AP50")), where),
-        Tile("AP small", ap_text(small), "area below 32² px" if small is not None else "no such ships"),
-        Tile("Leak rate", leak_text(evaluation.get("leak_rate")), "evaluated frames that resemble training frames"),
-    ]
+
+    def tile(title: str, key: str, detail: str) -> Tile:
+        return Tile(title, ap_text(stat(evaluation, key)), detail, stat_interval(evaluation, key))
+
+    if is_coco(evaluation):
+        small = "area below 32² px" if stat(evaluation, "APs") is not None else "no such ships"
+        tiles = [tile("AP (IoU .50:.95)", "AP", where), tile("AP50", "AP50", where), tile("AP small", "APs", small)]
+    else:
+        titles, preset = mapping(evaluation.get("titles")), str(protocol.get("preset"))
+        keys = list(mapping(evaluation.get("stats")))[:3]
+        tiles = [tile(f"{key} ({preset})", key, str(titles.get(key) or where)) for key in keys]
+    leaks = "evaluated frames that resemble training frames"
+    return [*tiles, Tile("Leak rate", leak_text(evaluation.get("leak_rate")), leaks)]
+
+
+def is_coco(evaluation: Mapping) -> bool:
+    """Whether the statistics are COCO's 12, whose names mean what readers expect."""
+    return mapping(evaluation.get("protocol")).get("preset") in (None, "coco")
+
+
+def stat_interval(evaluation: Mapping, key: str) -> str:
+    """``95 %: 0.371 to 0.455`` of a statistic; empty where there is no interval."""
+    intervals = mapping(evaluation.get("intervals"))
+    edges = pair(mapping(intervals.get("stats")).get(key))
+    if edges is None:
+        return ""
+    level = intervals.get("level")
+    return (f"{100 * level:g} %: " if is_number(level) else "") + interval_text(edges)
+
+
+def intervals_text(evaluation: Mapping) -> str | None:
+    """How the intervals were made, in one sentence; None where there are none."""
+    intervals = mapping(evaluation.get("intervals"))
+    if not mapping(intervals.get("stats")):
+        return None
+    level, resamples, units = (intervals.get(key) for key in ("level", "resamples", "units"))
+    sure = f"{100 * level:g} % intervals" if is_number(level) else "Intervals"
+    drawn = f"{plain(units)} " if is_number(units) else ""
+    unit = str(intervals.get("unit") or "unit") + ("" if units == 1 else "s")
+    return f"{sure}: {plain(resamples)} bootstrap resamples of {drawn}{unit}, seed {plain(intervals.get('seed'))}."
 
 
 def speed_tiles(models: Sequence[Mapping]) -> list[Tile]:
@@ -57,7 +97,10 @@ def speed_tiles(models: Sequence[Mapping]) -> list[Tile]:
 
 
 def accuracy_section(page: Page, evaluations: Mapping[str, Mapping], environment: Mapping) -> None:
-    """PR curve and AP by size of the first evaluation; the 12 statistics of all of them."""
+    """PR curve and AP by size of the first evaluation, the statistics of all of them, and what else the first has.
+
+    That is: presets; and sections on A against B, slices, dense small ships, mistakes and robustness.
+    """
     section = page.section("Accuracy")
     if not evaluations:
         section.note("There is no evaluation in this folder: no PR curve, no AP by size.")
@@ -67,7 +110,9 @@ def accuracy_section(page: Page, evaluations: Mapping[str, Mapping], environment
     _pr_figure(section, name, first, protocol)
     _size_figure(section, evaluations, protocol)
     _statistics_table(section, evaluations, protocol)
-    _slices_table(section, first, protocol)
+    presets_table(section, first, protocol)
+    for more in (comparison_section, density_section, slices_section, mistakes_section, robustness_section):
+        more(page, first, protocol)
 
 
 def _pr_figure(section: Section, name: str, evaluation: Mapping, protocol: Protocol) -> None:
@@ -140,25 +185,37 @@ def _bin_edges(row: Mapping) -> str:
 
 
 def _statistics_table(section: Section, evaluations: Mapping[str, Mapping], protocol: Protocol) -> None:
-    keys = list(STATISTICS)
+    known = STATISTICS if all(is_coco(evaluation) for evaluation in evaluations.values()) else {}
+    keys = list(known)
     # Statistics that we do not know by name are shown as they are.
     keys += [
         k for k in dict.fromkeys(k for e in evaluations.values() for k in mapping(e.get("stats"))) if k not in keys
     ]
-    heads = [Column("model"), *(Column(key, STATISTICS.get(key, ""), True) for key in keys)]
+    first = next(iter(evaluations.values()))
+    preset = mapping(first.get("protocol")).get("preset")
+    title = f"{'COCO statistics' if known else f'Statistics of {preset}'} (0 to 1; – where there are no such ships)"
+    if len(evaluations) == 1:
+        # Downwards, so that intervals have room and a phone shows all.
+        sure = any(stat_interval(first, key) for key in keys)
+        titles = mapping(first.get("titles"))
+        heads = [Column("figure"), Column("value", number=True), *([Column("interval")] if sure else [])]
+        heads.append(Column("what it is"))
+        rows = [
+            [
+                key,
+                ap_text(stat(first, key)),
+                *([stat_interval(first, key).rpartition(": ")[2] or "–"] if sure else []),
+                str(titles.get(key) or known.get(key, "")),
+            ]
+            for key in keys
+        ]
+        rows.append(["leak rate", leak_text(first.get("leak_rate")), *(["–"] if sure else []), "of the frames"])
+        section.table(title, Table(heads, rows), protocol)
+        return
+    heads = [Column("model"), *(Column(key, known.get(key, ""), True) for key in keys)]
     heads.append(Column("leak rate", number=True))
     rows = [
         [name, *(ap_text(stat(evaluation, key)) for key in keys), leak_text(evaluation.get("leak_rate"))]
         for name, evaluation in evaluations.items()
     ]
-    section.table("COCO statistics (0 to 1; – where there are no such ships)", Table(heads, rows), protocol, wide=True)
-
-
-def _slices_table(section: Section, evaluation: Mapping, protocol: Protocol) -> None:
-    slices = [{**row, **mapping(row.get("stats"))} for row in sequence(evaluation.get("slices")) if mapping(row)]
-    keys = list(dict.fromkeys(k for row in slices for k, v in row.items() if not isinstance(v, (dict, list))))
-    if not keys:
-        return
-    numeric = {key: any(is_number(row.get(key)) for row in slices) for key in keys}
-    rows = [[plain(row.get(key)) for key in keys] for row in slices]
-    section.table("By slice", Table([Column(k, number=numeric[k]) for k in keys], rows), protocol, wide=True)
+    section.table(title, Table(heads, rows), protocol, wide=True)

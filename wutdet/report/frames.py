@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 
 from wutdet.dataset.dataset import Dataset
@@ -12,7 +15,7 @@ from wutdet.evaluation.coco_files import read_results
 from wutdet.evaluation.tables import GroundTruth
 from wutdet.report.gallery import colour_key, example_pictures
 from wutdet.report.markup import is_number
-from wutdet.report.page import Page
+from wutdet.report.page import Page, Protocol, Section
 from wutdet.report.read import TrainRun, mapping
 from wutdet.report.words import accuracy_protocol
 
@@ -33,34 +36,58 @@ def frames_section(page: Page, run: TrainRun) -> None:
             f"'wutdet eval MODEL DATA --detections RUN/{DETECTIONS_FILE}' writes it."
         )
         return
-    best = mapping(run.evaluation.get("threshold")).get("score")
-    threshold = best if is_number(best) else _USUAL_THRESHOLD
     try:
         dataset = _validation_frames(run)
-        detections = _read_detections(run, dataset)
-        pictures = example_pictures(dataset, detections, score_threshold=round(float(threshold), 3))
+        detections = read_detections(file, dataset)
     except WutdetError as error:
         # The data may be gone long before the report is written again; the rest of the report is still true.
+        section.note(f"There are no example frames: {error}")
+        return
+    add_examples(section, run.evaluation, accuracy_protocol(run.evaluation, run.environment), dataset, detections)
+
+
+def add_examples(
+    section: Section, evaluation: Mapping, protocol: Protocol, dataset: Dataset, detections: Detections, count: int = 6
+) -> None:
+    """Some frames with hits, misses and false alarms at the best threshold; a note where one cannot be read."""
+    best = mapping(evaluation.get("threshold")).get("score")
+    threshold = best if is_number(best) else _USUAL_THRESHOLD
+    try:
+        pictures = example_pictures(dataset, detections, count, score_threshold=round(float(threshold), 3))
+    except WutdetError as error:
         section.note(f"There are no example frames: {error}")
         return
     section.paragraph(
         "Sequences take turns; each gives its frame with the most ships below 32 px, whatever was found there."
     )
-    section.gallery(pictures, accuracy_protocol(run.evaluation, run.environment), colour_key())
+    section.gallery(pictures, protocol, colour_key())
 
 
 def _validation_frames(run: TrainRun) -> Dataset:
     config = run.config
-    dataset = load_dataset(str(config.get("val") or config.get("data")), classes=str(config.get("classes") or "ship"))
-    split = config.get("val_split")
-    if split and dataset.split.is_(split).any():
-        return dataset.in_split(split)
+    return read_frames(config.get("val") or config.get("data"), config.get("classes"), config.get("val_split"))
+
+
+def read_frames(data: object, classes: object = None, split: object = None) -> Dataset:
+    """The data set at ``data``, only ``split`` where it has such frames.
+
+    Raises:
+        WutdetError: it cannot be read.
+    """
+    dataset = load_dataset(str(data), classes=str(classes or "ship"))
+    if split and dataset.split.is_(str(split)).any():
+        return dataset.in_split(str(split))
     return dataset
 
 
-def _read_detections(run: TrainRun, dataset: Dataset) -> Detections:
+def read_detections(file: Path, dataset: Dataset) -> Detections:
+    """The detections of a COCO result file on the frames of a data set.
+
+    Raises:
+        DataError: it cannot be read, or names other frames or categories.
+    """
     ids = dataset.info.get("category_ids")
     if ids is None or len(ids) != len(dataset.category_names):
         ids = range(1, len(dataset.category_names) + 1)
-    found = read_results(run.folder / DETECTIONS_FILE, GroundTruth.of(dataset), np.asarray(list(ids)))
+    found = read_results(file, GroundTruth.of(dataset), np.asarray(list(ids)))
     return Detections(found.xyxy, found.score, found.category, found.image, dataset.category_names)

@@ -26,7 +26,7 @@ HIT, MISS, FALSE_ALARM, IGNORED = "hit", "miss", "false alarm", "ignored"
 
 # BGR; the same as --hit, --miss, --false and --ignored in style.py.
 _COLOUR = {HIT: (140, 201, 0), MISS: (0, 128, 255), FALSE_ALARM: (208, 63, 255), IGNORED: (200, 200, 200)}
-_TRUTH = (255, 255, 255)
+TRUTH_COLOUR = (255, 255, 255)
 
 #: Ships with sqrt(box area) below this (pixels of the frame; COCO's "small") are worth an enlarged detail.
 SMALL_PX = 32
@@ -146,7 +146,7 @@ def frame_picture(
     canvas = cv2.resize(frame_bgr, size, interpolation=cv2.INTER_AREA) if scale < 1 else frame_bgr.copy()
     thickness = max(2, round(size[0] / 640))
     for status, xyxy, _ in boxes:
-        _draw_box(
+        draw_box(
             canvas, xyxy * scale, _COLOUR[status], thickness, dashed=status in (MISS, IGNORED), least=5 * thickness
         )
     details: list[Picture] = []
@@ -286,7 +286,7 @@ def _pick_details(boxes: Sequence[_Box], count: int) -> list[_Box]:
     return picked[:count]
 
 
-def _draw_box(
+def draw_box(
     canvas: np.ndarray, xyxy: np.ndarray, colour: tuple, thickness: int, *, dashed: bool, least: float = 0.0
 ) -> None:
     """A rectangle just outside the box, so that it hides nothing of it; at least ``least`` pixels wide and high."""
@@ -351,10 +351,10 @@ def _detail(
     offset = np.array([left, top, left, top])
     for box in truth_xyxy:
         if _touches(box - offset, side):
-            _draw_box(crop, (box - offset) * factor, _TRUTH, 1, dashed=False)
+            draw_box(crop, (box - offset) * factor, TRUTH_COLOUR, 1, dashed=False)
     for status, box, _ in boxes:
         if _touches(box - offset, side):
-            _draw_box(crop, (box - offset) * factor, _COLOUR[status], 2, dashed=status in (MISS, IGNORED))
+            draw_box(crop, (box - offset) * factor, _COLOUR[status], 2, dashed=status in (MISS, IGNORED))
     return Picture(crop, f"{words}, " + (f"{factor}× enlarged" if factor > 1 else "not enlarged"), (), _INSET_PX)
 
 

@@ -6,11 +6,11 @@ import html
 import math
 import re
 
-# Characters that XML 1.0 does not allow, and lone surrogates (undecodable bytes of file names).
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+#: Characters that XML 1.0 does not allow, and lone surrogates (undecodable bytes of file names).
+FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 #: Elements without a closing tag.
-_VOID = frozenset({"br", "col", "hr", "img", "meta"})
+_VOID = frozenset({"br", "col", "hr", "img", "input", "meta"})
 
 
 class Markup(str):
@@ -23,7 +23,7 @@ def escape(text: object) -> Markup:
     """Text safe between tags and in quoted attributes; what XML cannot hold becomes U+FFFD."""
     if isinstance(text, Markup):
         return text
-    return Markup(html.escape(_FORBIDDEN.sub("\ufffd", str(text)), quote=True))
+    return Markup(html.escape(FORBIDDEN.sub("\ufffd", str(text)), quote=True))
 
 
 def tag(name: str, /, *content: object, **attributes: object) -> Markup:

@@ -1,8 +1,13 @@
-"""Page: one self-contained HTML file. No network, no scripts, no fonts; every text is escaped."""
+"""Page: one self-contained HTML file, and the same as Markdown. No network, no fonts; every text is escaped.
+
+A page has at most one script, inline, which only hides and shows what is on the page; a content security policy in the
+head lets that script run by its digest, and nothing be loaded at all.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,71 +18,30 @@ import numpy as np
 from wutdet.errors import DataError
 from wutdet.files import write_text
 from wutdet.images import read_image
+from wutdet.report.markdown import md_list, md_text
 from wutdet.report.markup import Markup, escape, join, tag
 from wutdet.report.style import CSS
+from wutdet.report.table import Cell, Column, Table
+
+__all__ = ["Cell", "Column", "Page", "Picture", "Protocol", "Section", "Table", "Tile", "jpeg_data_uri", "protocol_box"]
 
 #: A figure's protocol: what was measured, on what, how. Shown in this order; None and "" are left out.
 Protocol = Mapping[str, object]
 
-# Entries shown without unfolding: data, split, images, input size, maxDets, and what was evaluated.
+# Entries shown without unfolding: data, split, images, input size, maxDets, and what was evaluated ...
 _SHORT_PROTOCOL = 6
-
-
-@dataclass(frozen=True)
-class Column:
-    """A table column: its head, the unit under it, and whether it holds numbers (then right-aligned)."""
-
-    name: str
-    unit: str = ""
-    number: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells as text or numbers, already rounded; None becomes a dash."""
-
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[object]]
-
-    def to_html(self) -> Markup:
-        def classes(column: Column) -> str | None:
-            return "right" if column.number else None
-
-        head = [
-            tag(
-                "th",
-                column.name,
-                join((tag("br"), tag("span", column.unit, class_="unit"))) if column.unit else None,
-                scope="col",
-                class_=classes(column),
-            )
-            for column in self.columns
-        ]
-        body = []
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(f"a row of {len(self.columns)} cells was expected, received {len(row)}: {row!r}")
-            cells = [
-                tag(
-                    "th" if index == 0 else "td",
-                    "–" if cell is None else cell,
-                    scope="row" if index == 0 else None,
-                    class_=classes(column),
-                )
-                for index, (column, cell) in enumerate(zip(self.columns, row, strict=True))
-            ]
-            body.append(tag("tr", *cells))
-        table = tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body))
-        return tag("div", table, class_="scroll")
+# ... and the leak rate, wherever it stands: no accuracy without it. What it was compared with stays folded.
+_ALWAYS_SHOWN = "leak rate"
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure of the headline: its name, its value, and what it was measured on."""
+    """One figure of the headline: its name, its value, what it was measured on, and how sure it is."""
 
     name: str
     value: str
     detail: str = ""
+    interval: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +82,22 @@ def jpeg_data_uri(image_bgr: np.ndarray, max_width: int, quality: int = 82) -> t
 
 def protocol_box(protocol: Protocol) -> Markup:
     """The protocol in one line that unfolds into a list; nothing where it is empty."""
-    items = [(str(key), value) for key, value in protocol.items() if value not in (None, "", [], ())]
-    if not items:
+    written = _protocol_words(protocol)
+    if not written:
         return Markup("")
-    written = [(key, ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)) for key, v in items]
-    short = " · ".join(f"{key}: {value}" for key, value in written[:_SHORT_PROTOCOL])
     entries = join(part for key, value in written for part in (tag("dt", key), tag("dd", value)))
-    return tag("details", tag("summary", f"Protocol – {short}"), tag("dl", entries), class_="protocol")
+    return tag("details", tag("summary", _protocol_line(written)), tag("dl", entries), class_="protocol")
+
+
+def _protocol_words(protocol: Protocol) -> list[tuple[str, str]]:
+    items = [(str(key), value) for key, value in protocol.items() if value not in (None, "", [], ())]
+    return [(key, ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else str(v)) for key, v in items]
+
+
+def _protocol_line(written: Sequence[tuple[str, str]]) -> str:
+    short = [f"{key}: {value}" for key, value in written[:_SHORT_PROTOCOL] if key != _ALWAYS_SHOWN]
+    short += [f"{key}: {value.partition(' (')[0]}" for key, value in written if key == _ALWAYS_SHOWN]
+    return f"Protocol – {' · '.join(short)}"
 
 
 @dataclass
@@ -134,52 +107,84 @@ class Section:
     title: str
     key: str
     blocks: list[Markup] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)  # the same blocks as Markdown
+
+    def add(self, markup: Markup, *markdown: str) -> None:
+        """A block: its HTML, and its Markdown in paragraphs (empty ones are left out)."""
+        self.blocks.append(markup)
+        self.lines += [part for part in markdown if part]
 
     def paragraph(self, text: str) -> None:
-        self.blocks.append(tag("p", text))
+        self.add(tag("p", text), md_text(text))
 
     def note(self, text: str) -> None:
         """Something that is missing, or that the reader must know before trusting a figure."""
-        self.blocks.append(tag("p", text, class_="note", role="note"))
+        self.add(tag("p", text, class_="note", role="note"), f"> {md_text(text)}")
 
     def tiles(self, tiles: Sequence[Tile]) -> None:
         """The few figures that matter most."""
         if not tiles:
             return
-        self.blocks.append(
+        shown = [
             tag(
                 "div",
-                *(
-                    tag(
-                        "div",
-                        tag("div", tile.name, class_="name"),
-                        tag("div", tile.value, class_="value"),
-                        tag("div", tile.detail, class_="detail") if tile.detail else None,
-                        class_="tile",
-                    )
-                    for tile in tiles
-                ),
-                class_="tiles",
+                tag("div", tile.name, class_="name"),
+                tag("div", tile.value, class_="value"),
+                tag("div", tile.interval, class_="interval") if tile.interval else None,
+                tag("div", tile.detail, class_="detail") if tile.detail else None,
+                class_="tile",
             )
+            for tile in tiles
+        ]
+        written = (
+            f"{tile.name}: {tile.value}" + "".join(f"; {part}" for part in (tile.interval, tile.detail) if part)
+            for tile in tiles
         )
+        self.add(tag("div", *shown, class_="tiles"), md_list(written))
 
-    def table(self, title: str, table: Table, protocol: Protocol | None = None, wide: bool = False) -> None:
-        """A table with its heading and protocol; ``wide`` ones take the full width of the page."""
-        self.blocks.append(
+    def table(
+        self,
+        title: str,
+        table: Table,
+        protocol: Protocol | None = None,
+        wide: bool = False,
+        caption: str = "",
+        folded: Table | None = None,
+    ) -> None:
+        """A table with its heading, caption and protocol; ``wide`` ones take the full width of the page.
+
+        Rows of ``folded`` (same columns) are shown on request.
+        """
+        rest = None
+        if folded is not None:
+            rest = tag("details", tag("summary", f"{len(folded.rows)} more"), folded.to_html())
+        self.add(
             tag(
                 "div",
                 tag("h3", title) if title else None,
                 table.to_html(),
+                rest,
+                tag("p", caption, class_="caption") if caption else None,
                 protocol_box(protocol or {}),
                 class_="card wide" if wide else "card",
-            )
+            ),
+            f"### {md_text(title)}" if title else "",
+            Table(table.columns, [*table.rows, *(folded.rows if folded is not None else ())]).to_markdown(),
+            md_text(caption),
+            _protocol_markdown(protocol or {}),
         )
 
     def figure(
-        self, title: str, svg: str, caption: str = "", protocol: Protocol | None = None, data: Table | None = None
+        self,
+        title: str,
+        svg: str,
+        caption: str = "",
+        protocol: Protocol | None = None,
+        data: Table | None = None,
+        wide: bool = False,
     ) -> None:
         """A chart (made by wutdet.report.charts) with its caption, protocol, and its numbers in a folded table."""
-        self.blocks.append(
+        self.add(
             tag(
                 "figure",
                 tag("h3", title),
@@ -187,8 +192,12 @@ class Section:
                 tag("figcaption", caption) if caption else None,
                 protocol_box(protocol or {}),
                 tag("details", tag("summary", "Numbers"), data.to_html()) if data else None,
-                class_="card",
-            )
+                class_="card wide" if wide else "card",
+            ),
+            f"### {md_text(title)}",
+            md_text(caption),
+            data.to_markdown() if data else "",
+            _protocol_markdown(protocol or {}),
         )
 
     def gallery(self, pictures: Sequence[Picture], protocol: Protocol | None = None, key: Markup | None = None) -> None:
@@ -205,12 +214,22 @@ class Section:
                     class_="card",
                 )
             )
-        self.blocks.append(
-            tag("div", key, tag("div", *figures, class_="gallery"), protocol_box(protocol or {}), class_="wide")
+        self.add(
+            tag("div", key, tag("div", *figures, class_="gallery"), protocol_box(protocol or {}), class_="wide"),
+            md_list(picture.caption for picture in pictures),
+            _protocol_markdown(protocol or {}),
         )
 
     def to_html(self) -> Markup:
         return tag("section", tag("h2", self.title, id=self.key), tag("div", *self.blocks, class_="grid"))
+
+    def to_markdown(self) -> str:
+        return "\n\n".join((f"## {md_text(self.title)}", *self.lines))
+
+
+def _protocol_markdown(protocol: Protocol) -> str:
+    written = _protocol_words(protocol)
+    return f"*{md_text(_protocol_line(written))}*" if written else ""
 
 
 class Page:
@@ -220,11 +239,15 @@ class Page:
         title: of the page.
         subtitle: one line below it.
         footer: what made the page, and of what.
+
+    Attributes:
+        script: inline script, without "&" and "<" (the page is XML, too); the page must say all without it.
     """
 
     def __init__(self, title: str, subtitle: str = "", footer: str = ""):
         self.title, self.subtitle, self.footer = title, subtitle, footer
         self.sections: list[Section] = []
+        self.script = ""
 
     def section(self, title: str) -> Section:
         """Adds an empty section and returns it."""
@@ -241,6 +264,7 @@ class Page:
             tag("meta", charset="utf-8"),
             tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name="color-scheme", content="light dark"),
+            tag("meta", http_equiv="Content-Security-Policy", content=_policy(self.script)),
             tag("title", self.title),
             tag("style", Markup(CSS)),
         )
@@ -254,8 +278,15 @@ class Page:
             ),
             tag("main", *(section.to_html() for section in filled)),
             tag("footer", escape(self.footer)) if self.footer else None,
+            tag("script", Markup(self.script)) if self.script else None,
         )
         return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+
+    def to_markdown(self) -> str:
+        """What the page says without its pictures."""
+        parts = [f"# {md_text(self.title)}", md_text(self.subtitle)]
+        parts += [section.to_markdown() for section in self.sections if section.blocks]
+        return "\n\n".join(part for part in [*parts, md_text(self.footer)] if part) + "\n"
 
     def write(self, path: str | Path) -> Path:
         """Writes the page (atomically) and returns its path.
@@ -266,3 +297,12 @@ class Page:
         path = Path(path)
         write_text(path, self.to_html())
         return path
+
+
+def _policy(script: str) -> str:
+    """Content security policy: nothing is loaded from anywhere, and only this script runs."""
+    allowed = ""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+        allowed = f" script-src 'sha256-{digest}';"
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline';{allowed} base-uri 'none'; form-action 'none'"

@@ -1,4 +1,7 @@
-"""Reading what a train or demo folder holds. Missing files are noted, broken ones are errors with file and line."""
+"""Reading what a train, demo or evaluation folder holds.
+
+Missing files are noted, broken ones are errors with file and line.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from wutdet.errors import DataError
 from wutdet.report.markup import is_number
 
 DEMO_FILE = "demo.json"
+EVALUATION_FILE = "eval.json"
 _TRAIN_FILES = ("config.json", "environment.json", "metrics.jsonl", "eval.json")
 
 
@@ -50,24 +54,57 @@ class DemoRun:
     remarks: tuple[str, ...] = ()
 
 
-def read_run(folder: str | Path) -> TrainRun | DemoRun:
-    """Reads a run folder, or a demo folder (one with demo.json).
+@dataclass(frozen=True)
+class EvaluationRun:
+    """What a folder of ``wutdet eval --report`` holds.
+
+    Attributes:
+        folder: the folder.
+        evaluation: content of eval.json.
+        environment: content of environment.json, empty where absent.
+        remarks: none so far; the report says itself what is missing.
+    """
+
+    folder: Path
+    evaluation: Mapping
+    environment: Mapping = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def read_run(folder: str | Path) -> TrainRun | DemoRun | EvaluationRun:
+    """Reads a run folder, a demo folder (one with demo.json), or an evaluation folder (eval.json and no training).
 
     Raises:
         DataError: no such folder, nothing of a run in it, or a file in it is not what its name says.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise DataError("no such run folder", file=folder, hint="give the folder that 'wutdet train' or 'demo' wrote")
+        raise DataError(
+            "no such run folder", file=folder, hint="give the folder that 'wutdet train', 'demo' or 'eval' wrote"
+        )
     if (folder / DEMO_FILE).exists():
         return _read_demo(folder)
     if not any((folder / name).exists() for name in _TRAIN_FILES):
         raise DataError(
             f"not a run folder: it has none of {DEMO_FILE}, {', '.join(_TRAIN_FILES)}",
             file=folder,
-            hint="give the folder that 'wutdet train' or 'wutdet demo' wrote",
+            hint="give the folder that 'wutdet train', 'wutdet demo' or 'wutdet eval --report' wrote",
         )
+    if not any((folder / name).exists() for name in ("config.json", "metrics.jsonl")):
+        return _read_evaluation(folder)
     return read_train_run(folder)
+
+
+def _read_evaluation(folder: Path) -> EvaluationRun | TrainRun:
+    if not (folder / EVALUATION_FILE).exists():
+        return read_train_run(folder)
+    file = folder / EVALUATION_FILE
+    evaluation = read_json_object(file)
+    schema = str(evaluation.get("schema"))
+    if not schema.startswith(("wutdet.eval/", "wutdet.score/")):
+        raise DataError(f"'schema' is {schema!r}, this report reads 'wutdet.eval/2'", file=file)
+    environment = folder / "environment.json"
+    return EvaluationRun(folder, evaluation, read_json_object(environment) if environment.exists() else {})
 
 
 def read_train_run(folder: Path) -> TrainRun:

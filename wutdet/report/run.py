@@ -1,4 +1,4 @@
-"""``wutdet report RUN``: the HTML report of a train run or of a demo."""
+"""``wutdet report RUN``: the HTML report of a train run, a demo or an evaluation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from wutdet.config import ReportConfig
 from wutdet.report.accuracy import accuracy_section, accuracy_tiles, speed_tiles
 from wutdet.report.course import training_section
+from wutdet.report.evaluation import page_of_folder, write_page
 from wutdet.report.facts import data_section, settings_section, time_section
 from wutdet.report.frames import frames_section
 from wutdet.report.models import examples_section, models_section
 from wutdet.report.page import Page
-from wutdet.report.read import DemoRun, TrainRun, mapping, read_run, sequence
+from wutdet.report.read import DemoRun, EvaluationRun, TrainRun, mapping, read_run, sequence
 from wutdet.report.words import accuracy_protocol, environment_protocol, plain, size_hw_text
 
 SCHEMA = "wutdet.report/1"
@@ -28,7 +29,7 @@ class ReportResult:
     remarks: tuple[str, ...]
 
     def to_json(self) -> dict:
-        """``{"schema", "file", "kind": "train" | "demo", "remarks": [...]}``."""
+        """``{"schema", "file", "kind": "train" | "demo" | "eval", "remarks": [...]}``."""
         return {"schema": SCHEMA, "file": str(self.file), "kind": self.kind, "remarks": list(self.remarks)}
 
     def to_text(self) -> str:
@@ -48,11 +49,11 @@ def run(config: ReportConfig) -> ReportResult:
 
 
 def build_report(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Writes the report of a train run folder or demo folder and returns its path.
+    """Writes the report of a train run, demo or evaluation folder and returns its path.
 
     Args:
-        folder: with config.json, metrics.jsonl ..., or with demo.json.
-        out: file to write; ``folder/report.html`` by default.
+        folder: with config.json, metrics.jsonl ...; or with demo.json; or with eval.json, detections.json, objects.csv.
+        out: file to write; ``folder/report.html`` by default. Reports of evaluations get a .md file beside it.
 
     Raises:
         DataError: no run folder, or a broken file in it.
@@ -61,8 +62,11 @@ def build_report(folder: str | Path, out: str | Path | None = None) -> Path:
     return _write(read_run(folder), None if out is None else Path(out)).file
 
 
-def _write(content: TrainRun | DemoRun, out: Path | None) -> ReportResult:
+def _write(content: TrainRun | DemoRun | EvaluationRun, out: Path | None) -> ReportResult:
     out = content.folder / "report.html" if out is None else out
+    if isinstance(content, EvaluationRun):
+        page, remarks = page_of_folder(content)
+        return ReportResult(write_page(page, out), "eval", remarks)
     if isinstance(content, DemoRun):
         page, kind = demo_page(content), "demo"
     else:

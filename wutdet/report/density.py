@@ -1,0 +1,149 @@
+"""The section of a report about dense small ships: recall by size, crowding, false alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from wutdet.report.cells import heat, interval_text
+from wutdet.report.charts import Bar, bar_chart
+from wutdet.report.markup import is_number
+from wutdet.report.page import Column, Page, Protocol, Section, Table, Tile
+from wutdet.report.plot import format_number
+from wutdet.report.read import mapping, sequence
+from wutdet.report.size_curve import edges_text, size_curve
+from wutdet.report.words import ap_text, plain
+
+
+def density_section(page: Page, evaluation: Mapping, protocol: Protocol) -> None:
+    """Recall over size, accuracy by ships per frame and by crowding, and false alarms, as far as they were measured."""
+    density = mapping(evaluation.get("density"))
+    if not density:
+        return
+    section = page.section("Dense small ships")
+    _recall_figure(section, mapping(density.get("recall_by_size")), protocol)
+    per_frame = [mapping(row) for row in sequence(density.get("ships_per_frame")) if mapping(row)]
+    crowding = [mapping(row) for row in sequence(density.get("crowding")) if mapping(row)]
+    if per_frame:
+        _bars(section, "AP by ships in the frame", per_frame, "AP", protocol,
+              "Frames with many ships against frames with few; n is the number of ships.")  # fmt: skip
+    if crowding:
+        _bars(section, "Found by crowding", crowding, "recall50", protocol,
+              "Share of ships found at IoU .50, by how much their boxes overlap their neighbours'.")  # fmt: skip
+    for title, rows, key in (
+        ("AP by size and ships in the frame", per_frame, "AP"),
+        ("Found by size and ships in the frame", per_frame, "recall50"),
+        ("Found by size and crowding", crowding, "recall50"),
+    ):
+        _heat_table(section, title, rows, key, protocol)
+    _false_alarms(page, mapping(density.get("false_alarms")), protocol)
+
+
+def found_from_text(evaluation: Mapping) -> str | None:
+    """``23 px`` where 90 % are found from 23 px up; None where that was not measured."""
+    recall = mapping(mapping(evaluation.get("density")).get("recall_by_size"))
+    if not sequence(recall.get("points")):
+        return None
+    found_from = recall.get("found_90_from_px")
+    return f"{format_number(round(found_from, 1))} px" if is_number(found_from) else "at no size"
+
+
+def _recall_figure(section: Section, recall: Mapping, protocol: Protocol) -> None:
+    points = [mapping(point) for point in sequence(recall.get("points")) if mapping(point)]
+    if not points:
+        section.note("Recall was not measured against size.")
+        return
+    found_from = recall.get("found_90_from_px")
+    svg = size_curve("Recall against size", points, found_from=found_from if is_number(found_from) else None)
+    caption = "Share of ships found"
+    if is_number(recall.get("iou")):
+        caption += f" at IoU {format_number(recall['iou'])}"
+    if is_number(recall.get("score")):
+        caption += f" with scores of {format_number(recall['score'], 3)} and up"
+    caption += ", by the square root of the ship's area; the band is its interval. "
+    if is_number(found_from):
+        caption += f"90 % are found from {format_number(round(found_from, 1))} px up."
+    else:
+        caption += "There is no size from which on 90 % are found."
+    heads = [Column("ships of", "px, √area"), Column("ships", number=True), Column("found", number=True),
+             Column("recall", number=True), Column("interval")]  # fmt: skip
+    rows = [
+        [
+            edges_text(p.get("low_px"), p.get("high_px")),
+            plain(p.get("boxes")),
+            plain(p.get("found")),
+            ap_text(p.get("recall")),
+            interval_text(p.get("interval")),
+        ]
+        for p in points
+    ]
+    section.figure("Recall against size", svg, caption, protocol, Table(heads, rows), wide=True)
+
+
+def _bars(section: Section, title: str, rows: Sequence[Mapping], key: str, protocol: Protocol, caption: str) -> None:
+    bars = [Bar(str(row.get("name") or ""), row.get(key), (f"n={plain(row.get('boxes'))}",)) for row in rows]
+    figures = [k for k in ("AP", "AP50", "AR", "recall50") if any(k in row for row in rows)]
+    heads = [Column("bin"), Column("ships", number=True), *(Column(k, number=True) for k in figures)]
+    table = [[str(row.get("name") or ""), plain(row.get("boxes")), *(ap_text(row.get(k)) for k in figures)]
+             for row in rows]  # fmt: skip
+    frames = [row.get("images") for row in rows]
+    if all(is_number(count) for count in frames):
+        heads.insert(1, Column("frames", number=True))
+        table = [[cells[0], plain(count), *cells[1:]] for cells, count in zip(table, frames, strict=True)]
+    label = "AP" if key == "AP" else "recall, IoU .50"
+    svg = bar_chart(title, bars, y_label=label, y_range=(0, 1))
+    section.figure(title, svg, caption, protocol, Table(heads, table))
+
+
+def _heat_table(section: Section, title: str, rows: Sequence[Mapping], key: str, protocol: Protocol) -> None:
+    parts = [
+        (row, {str(b.get("name")): b for b in map(mapping, sequence(row.get("size_bins"))) if key in b}) for row in rows
+    ]
+    names = list(dict.fromkeys(name for _, bins in parts for name in bins))
+    if not names:
+        return
+    heads = [Column("bin"), *(Column(name.partition(" (")[0], _unit(name), True) for name in names)]
+    table = []
+    for row, bins in parts:
+        cells = [str(row.get("name") or "")]
+        for name in names:
+            part = mapping(bins.get(name))
+            value = part.get(key)
+            cells.append(heat(ap_text(value), value if is_number(value) else None, part.get("boxes")))
+        table.append(cells)
+    words = "AP" if key == "AP" else "Recall at IoU .50"
+    caption = f"{words}; n is the number of ships. Figures of few ships say little."
+    section.table(title, Table(heads, table), protocol, caption=caption)
+
+
+def _unit(name: str) -> str:
+    return name.partition(" (")[2].rstrip(")").replace("-", "–")
+
+
+def _false_alarms(page: Page, alarms: Mapping, protocol: Protocol) -> None:
+    if not alarms:
+        return
+    section = page.section("False alarms")
+    where = []
+    if is_number(alarms.get("score")):
+        where.append(f"scores of {format_number(alarms['score'], 3)} and up")
+    if is_number(alarms.get("frames")):
+        where.append(f"{plain(alarms['frames'])} frames")
+    tiles = [Tile("False alarms per frame", format_number(alarms.get("per_frame"), 3), ", ".join(where))]
+    horizon = alarms.get("horizon")
+    if is_number(alarms.get("above_horizon_per_frame")):
+        said = f"horizon {horizon}" if horizon else ""
+        tiles.append(Tile("Above the horizon", f"{format_number(alarms['above_horizon_per_frame'], 3)}", said))
+    if is_number(alarms.get("duplicates_per_frame")):
+        tiles.append(
+            Tile("Duplicates per frame", format_number(alarms["duplicates_per_frame"], 3), "ships found once more")
+        )
+    rate = alarms.get("duplicate_rate")
+    if is_number(rate):
+        tiles.append(Tile("Duplicate rate", f"{100 * rate:.1f} %", "of the detections"))
+    section.tiles(tiles)
+    if not is_number(alarms.get("above_horizon_per_frame")):
+        section.note("False alarms above the horizon were not counted: the frames have no horizon.")
+    leak = protocol.get("leak rate")
+    section.paragraph(
+        f"At IoU {format_number(alarms.get('iou'))}; leak rate {str(leak or 'not measured').partition(' (')[0]}."
+    )

@@ -1,0 +1,107 @@
+"""Horizontal bars with long names, one row each, and intervals as whiskers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wutdet.report.markup import Markup, is_number, join, tag
+from wutdet.report.plot import (
+    INK,
+    LETTER,
+    MUTED,
+    WIDTH,
+    Plot,
+    format_number,
+    line_between,
+    nice_ticks,
+    series_colour,
+    text,
+    unplottable,
+)
+
+_ROW = 30
+_LABEL_MOST = 190.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One bar; ``value`` is None where there is nothing to measure, ``written`` stands at the right end."""
+
+    label: str
+    value: float | None
+    written: str = ""
+    interval: tuple[float, float] | None = None
+    group: int = 0  # bars of one group share a colour
+
+
+def row_chart(title: str, rows: Sequence[Row], *, x_label: str, missing: str = "no such ships") -> str:
+    """One bar per row from 0 to its value, to the left where it is negative; ``interval`` is drawn as a whisker."""
+    if not any(is_number(row.value) for row in rows):
+        return unplottable(title, "No values to draw.")
+    numbers = [0.0, *(row.value for row in rows if is_number(row.value))]
+    numbers += [edge for row in rows if row.interval for edge in row.interval]
+    ticks = nice_ticks(min(numbers), max(numbers), 4)
+    plot = _Rows(rows, ticks)
+    parts = [plot.grid(x_label, ticks)]
+    zero = plot.x(0.0)
+    for index, row in enumerate(rows):
+        middle = plot.top + _ROW * (index + 0.5)
+        parts.append(text(row.label, plot.left - 8, middle + 5, anchor="end"))
+        if not is_number(row.value):
+            parts.append(text(missing, zero + 6, middle + 5, colour=MUTED))
+            continue
+        left, right = sorted((zero, plot.x(row.value)))
+        said = f"{row.label}: {row.written or format_number(row.value)}{_interval_text(row.interval)}"
+        parts.append(
+            tag(
+                "rect",
+                tag("title", said),
+                x=left,
+                y=middle - 9.0,
+                width=max(right - left, 1.0 if row.value else 0.0),
+                height=18.0,
+                rx=2,
+                style=f"fill:{series_colour(row.group)}",
+            )
+        )
+        if row.interval:
+            parts.append(_whisker(plot.x(row.interval[0]), plot.x(row.interval[1]), middle))
+        written = row.written or format_number(row.value)
+        parts.append(text(written, WIDTH - 8.0, middle + 5, anchor="end", bold=True))
+    parts.append(line_between(zero, plot.top, zero, plot.bottom, INK))
+    description = "; ".join(
+        f"{row.label}: {(row.written or format_number(row.value)) if is_number(row.value) else missing}"
+        f"{_interval_text(row.interval)}"
+        for row in rows
+    )
+    return plot.svg(title, f"{x_label}. {description}.", *parts)
+
+
+class _Rows(Plot):
+    """Rows downwards, values to the right, names to the left of them."""
+
+    def __init__(self, rows: Sequence[Row], ticks: Sequence[float]):
+        super().__init__((ticks[0], ticks[-1]), (0, 1))
+        self.top, self.bottom = 8.0, 8.0 + _ROW * len(rows)
+        self.height = self.bottom + 52
+        self.left = min(_LABEL_MOST, 14 + LETTER * max(len(row.label) for row in rows))
+        self.right = WIDTH - 24 - LETTER * max(len(row.written) or 6 for row in rows)
+
+    def grid(self, x_label: str, ticks: Sequence[float]) -> Markup:  # type: ignore[override]
+        parts = []
+        for tick in ticks:
+            x = self.x(tick)
+            parts.append(line_between(x, self.top, x, self.bottom, "var(--grid,#d5dce3)"))
+            parts.append(text(format_number(tick), x, self.bottom + 19, anchor="middle"))
+        parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 42, anchor="middle", bold=True))
+        return join(parts)
+
+
+def _whisker(left: float, right: float, y: float) -> Markup:
+    path = f"M{left:.1f} {y:.1f}H{right:.1f}M{left:.1f} {y - 5:.1f}v10M{right:.1f} {y - 5:.1f}v10"
+    return tag("path", d=path, style=f"fill:none;stroke:{INK};stroke-width:2")
+
+
+def _interval_text(interval: tuple[float, float] | None) -> str:
+    return f" ({format_number(interval[0], 3)} to {format_number(interval[1], 3)})" if interval else ""
