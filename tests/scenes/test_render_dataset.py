@@ -13,6 +13,7 @@ from wutdet.dataset.load import load_dataset
 from wutdet.errors import UsageError, WutdetError
 from wutdet.scenes import plan as plan_module
 from wutdet.scenes import render
+from wutdet.scenes.direct import direct
 from wutdet.scenes.plan import plan
 
 
@@ -58,6 +59,11 @@ def test_layout_and_reading_back(tmp_path, small_frames):
     assert again.split.counts() == {} and again.source.counts() == {"rendered": 10}
     assert again.frame_index.tolist() == [0, 1] * 5
     assert again.read_image(3).shape == (180, 320, 3)
+    # Water as far ahead as can be lies on the labelled horizon.
+    for row, (spec, number) in enumerate((s, i) for s in plan(5, 0) for i in range(2)):
+        camera = direct(spec).camera(number * spec.stride_s)
+        ahead = 1e8 * np.array([np.sin(camera.yaw), np.cos(camera.yaw), 0])
+        assert float(again.labels["horizon"][row]) == pytest.approx(camera.project(ahead[None])[0][0, 1], abs=0.1)
     reference = COCO(out / "annotations" / "all.json")
     assert len(reference.imgs) == 10 and len(reference.anns) == dataset.box_count
     assert "Rendered sea scenes" in (out / "README.md").read_text("utf-8")

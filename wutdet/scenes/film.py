@@ -24,7 +24,7 @@ class Frame:
 
     Attributes:
         image: uint8 BGR [H, W, 3]. boxes: its ships. owner: uint16 [H, W], number of the ship that owns each pixel.
-        scene, conditions: its tags.
+        scene, conditions: its tags. horizon: row of the horizon at the middle of the frame, pixels from the top.
     """
 
     image: np.ndarray
@@ -32,6 +32,7 @@ class Frame:
     owner: np.ndarray
     scene: str
     conditions: tuple[str, ...]
+    horizon: float
 
 
 @lru_cache(maxsize=2)
@@ -83,4 +84,5 @@ def render_frame(spec: SequenceSpec, frame_index: int) -> Frame:
         canvas.draw(actor.solid, position, heading)
     boxes = ship_boxes(canvas.owner, drawn, stage.weather.grain / 2)
     image = expose(canvas, stage.sensor, Dice("lens", spec.seed, spec.index), dice, time_s)
-    return Frame(image, boxes, canvas.owner, spec.scene, spec.conditions)
+    horizon = float(camera.horizon_v(np.array([spec.size_wh[0] / 2]))[0])
+    return Frame(image, boxes, canvas.owner, spec.scene, spec.conditions, horizon)

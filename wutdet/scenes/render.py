@@ -223,8 +223,9 @@ def _render_one(out: Path, spec: SequenceSpec, frame_index: int, quality: int) -
         }
         for b in frame.boxes
     ]
+    note = {"bytes": len(data), "horizon": round(frame.horizon, 1), "boxes": boxes}
     with atomic_path(out / _UNFINISHED / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps({"bytes": len(data), "boxes": boxes}), "utf-8")
+        temporary.write_text(json.dumps(note), "utf-8")
 
 
 def _render_some(out: Path, spec: SequenceSpec, numbers: list[int], quality: int) -> int:
@@ -279,13 +280,16 @@ def _collect(out: Path, jobs) -> Dataset:
     for spec, numbers in jobs:
         for frame_index in numbers:
             name = frame_name(spec, frame_index)
+            labels = {"sequence": f"rendered/{spec.name}", "source": "rendered", "scene": spec.scene}
+            if "horizon" in finished[name]:  # frames of an earlier version have none
+                labels["horizon"] = str(finished[name]["horizon"])
             row = builder.add_image(
                 f"{name}.jpg",
                 spec.size_wh,
                 frame_index=frame_index,
                 conditions=spec.conditions,
                 annotation_file="../annotations/all.json",
-                labels={"sequence": f"rendered/{spec.name}", "source": "rendered", "scene": spec.scene},
+                labels=labels,
             )
             for box in finished[name]["boxes"]:
                 builder.add_box(
@@ -315,5 +319,6 @@ Made by `wutdet data render`; settings in `render.json`. No photograph and no th
 
 A box is the extent of the ship's visible pixels (masts included). A ship that fog or other objects hide almost
 entirely is marked `ignore` or has no box; `wutdet/scenes/labels.py` states the rule.
+`horizon` is the row of the horizon at the middle of the frame, in pixels from the top (it may lie outside).
 Split by `sequence_id`, never by frame: frames of one sequence show the same ships.
 """
