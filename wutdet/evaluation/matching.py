@@ -101,8 +101,11 @@ class Matches:
         return place
 
     def image_rank(self) -> np.ndarray:
-        """int32 [N]: 0-based place of a detection within its image, over all categories, by falling score."""
-        order = np.lexsort((-self.score, self.dt_image))
+        """int32 [N]: 0-based place of a detection within its image, over all categories, by falling score.
+
+        Equal scores stay in the order in which the detections were given.
+        """
+        order = np.lexsort((self.dt_row, -self.score, self.dt_image))
         out = np.empty(len(order), dtype=np.int32)
         out[order] = _places_in_group(self.dt_image[order])
         return out
@@ -176,8 +179,7 @@ def match(
         gt_ignored[v] = view.outside(gt_area if factor is None else gt_area * factor[gt_image])
         gt_ignored[v] |= always_ignored
         if pairing == "miss-rate":
-            dt_size, low, high = np.sqrt(dt_measure), np.sqrt(view.low), np.sqrt(view.high)
-            dt_outside[v] = (dt_size < low / _SIZE_MARGIN) | (dt_size >= high * _SIZE_MARGIN)
+            dt_outside[v] = left_out(dt_measure, view)
         else:
             dt_outside[v] = view.outside(dt_measure)
     arguments = {
@@ -224,6 +226,12 @@ def thread_count(most: int) -> int:
     """Threads for a native kernel: the CPUs that this process may use, but no more than ``most`` and at least 1."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cpus, most))
+
+
+def left_out(dt_area: np.ndarray, view: View) -> np.ndarray:
+    """bool [N]: detections (areas in the view's unit) that "miss-rate" pairing leaves out: far outside the sizes."""
+    size, low, high = np.sqrt(dt_area), np.sqrt(view.low), np.sqrt(view.high)
+    return (size < low / _SIZE_MARGIN) | (size >= high * _SIZE_MARGIN)
 
 
 def overlap_ratio(dt_xyxy: np.ndarray, dt_area: float, gt_xyxy: np.ndarray, gt_area: float, crowd: bool) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from wutdet.evaluation.accumulate import Ranking, count_positives
-from wutdet.evaluation.matching import match
+from wutdet.evaluation.matching import left_out, match
 from wutdet.evaluation.protocol import MISS_RATE_SETUPS, distinct_views, miss_rate_name
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
@@ -31,9 +31,11 @@ def miss_rates(truth: GroundTruth, found: FoundBoxes, *, native: bool = True) ->
     out = {}
     for iou, view in MISS_RATE_SETUPS:
         v, bit = matches.view_index(view), matches.threshold_index(iou)
+        # Left out is more than ignored: an ignored detection is a place on the curve, with no false alarm so far.
+        kept = ranking.within(~left_out(found.area[matches.dt_row], view))
         logs = []
         for k in np.flatnonzero(positives[:, v]).tolist():
-            order = ranking.category(k)
+            order = kept.category(k)
             hit = matches.hit[v][order] >> bit & 1
             ignored = matches.ignored[v][order] >> bit & 1
             recall = recall_at_false_alarms(hit, ignored, int(positives[k, v]), truth.image_count)

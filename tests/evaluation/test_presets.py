@@ -1,0 +1,402 @@
+"""The presets of other benchmarks against oracles written from their definitions, and own size bins by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import preset_oracles
+import pytest
+from coco_scenes import scene
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_tables import found_table, truth_table
+from test_coco_statistics import tables
+
+from wutdet.config import AnalysisConfig
+from wutdet.errors import UsageError
+from wutdet.evaluation.analyse import analyse
+from wutdet.evaluation.coco import evaluate, match_for
+from wutdet.evaluation.matching import match
+from wutdet.evaluation.olrp import olrp
+from wutdet.evaluation.presets import PRESETS, preset
+from wutdet.evaluation.protocol import ALL, HUGE_PX2, View, size_bins
+
+
+def random_case(seed: int) -> dict:
+    """Knobs of a scene, drawn here because hypothesis' own draws are mostly of small scenes, with little contested."""
+    rng = np.random.default_rng(seed)
+
+    def one_of(*values):
+        return values[rng.integers(len(values))]
+
+    return {
+        "seed": seed,
+        "images": one_of(1, 3, 6),
+        "categories": one_of(1, 2, 3),
+        "boxes": one_of(0, 8, 14, 20),
+        "detections": one_of(0, 20, 40, 60),
+        "ignore": one_of(0.0, 0.05, 0.2, 1.0),
+        "score_steps": one_of(1, 4, 1000),
+        "whole_pixels": one_of(True, False),
+    }
+
+
+cases = st.integers(0, 2**32 - 1).map(random_case)
+ORACLES = {
+    "aitod": preset_oracles.aitod,
+    "soda-d": preset_oracles.soda_d,
+    "tinyperson": preset_oracles.tinyperson,
+    "visdrone": preset_oracles.visdrone,
+}
+
+
+def made(case: dict, name: str) -> tuple[dict, list[dict]]:
+    """A scene within what the benchmark's own files can hold."""
+    truth, results = scene(**case)
+    for box in truth["annotations"]:
+        if name == "tinyperson":  # its files know no crowds, and no area but that of the box
+            box["area"] = box["bbox"][2] * box["bbox"][3]
+            assert not box["iscrowd"]
+        if name == "visdrone" and (box["ignore"] or box["iscrowd"]):
+            box["bbox"] = [float(round(value)) for value in box["bbox"]]
+    return truth, results
+
+
+def compare(name: str, truth: dict, results: list[dict]) -> dict:
+    """Both paths against the oracle; returns the figures."""
+    expected = ORACLES[name](truth, results)
+    ground_truth, detections = tables(truth, results)
+    for native in (True, False):
+        stats = evaluate(ground_truth, detections, preset=name, native=native).stats
+        assert set(stats) == set(expected)
+        for key, value in expected.items():
+            assert (stats[key] is None) == (value is None), (key, stats[key], value)
+            if value is not None:
+                assert math.isclose(stats[key], value, rel_tol=0, abs_tol=1e-9), (key, stats[key], value)
+    return expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases, st.sampled_from([0.0, 0.2]))
+def test_aitod_and_olrp(case, crowd):
+    compare("aitod", *made({**case, "crowd": crowd}, "aitod"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases, st.sampled_from([0.0, 0.2]))
+def test_soda_d(case, crowd):
+    compare("soda-d", *made({**case, "crowd": crowd}, "soda-d"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases)
+def test_tinyperson(case):
+    compare("tinyperson", *made({**case, "crowd": 0.0}, "tinyperson"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases, st.sampled_from([0.0, 0.1]))
+def test_visdrone(case, crowd):
+    compare("visdrone", *made({**case, "crowd": crowd}, "visdrone"))
+
+
+@pytest.mark.parametrize("name", ORACLES)
+def test_scenes_reach_every_figure(name):
+    # The property tests would prove little if figures were mostly absent, 0 or 1.
+    seen: dict[str, set] = {}
+    for seed in range(6):
+        case = {"seed": seed, "images": 6, "categories": 2, "boxes": 14, "detections": 40, "crowd": 0.0, "ignore": 0.2}
+        for key, value in compare(name, *made(case, name)).items():
+            seen.setdefault(key, set()).add(value)
+    assert all(any(v is not None and 0 < v < 1 for v in values) for values in seen.values()), seen
+
+
+@pytest.mark.parametrize(
+    ("name", "detections"), [("aitod", 1600), ("soda-d", 1100), ("tinyperson", 1100), ("visdrone", 620)]
+)
+def test_limits_of_detections(name, detections):
+    # A crowded frame with more detections than the largest limit, hits among the first and beyond the last of them.
+    rng = np.random.default_rng(5)
+    truth, _ = scene(1, images=2, categories=2, boxes=0, detections=0)
+    image, classes = truth["images"][0]["id"], [row["id"] for row in truth["categories"]]
+    for i in range(40):
+        box = [*rng.integers(0, 400, 2).tolist(), *rng.integers(6, 40, 2).tolist()]
+        truth["annotations"].append(
+            {"id": i + 1, "image_id": image, "category_id": classes[i % 2], "bbox": box, "area": box[2] * box[3],
+             "iscrowd": 0, "ignore": 0}
+        )  # fmt: skip
+    results = []
+    for i in range(detections):
+        here = truth["annotations"][int(rng.integers(40))]
+        near = rng.random() < 0.1
+        box = list(here["bbox"]) if near else [*rng.integers(0, 400, 2).tolist(), *rng.integers(6, 40, 2).tolist()]
+        category = here["category_id"] if i % 8 == 0 else classes[0]  # nearly all of one class, whose limit is hit
+        results.append(
+            {"image_id": image, "category_id": category, "bbox": box, "score": float(np.round(rng.random(), 2))}
+        )
+    figures = compare(name, truth, results)
+    limits = sorted({stat.max_det for stat in preset(name).stats})[-3:]  # one detection a frame hardly ever hits
+    if name == "tinyperson":
+        assert preset_oracles.tinyperson(truth, results, limit=detections)["AR50_all"] > figures["AR50_all"]
+    else:
+        recalls = [figures[f"AR{limit}"] for limit in limits]
+        assert recalls == sorted(recalls) and len(set(recalls)) == len(recalls), "no limit mattered"
+
+
+@pytest.mark.parametrize("crowd", [0.0, 0.15])
+def test_one_analysis_gives_every_preset_its_own_figures(crowd):
+    # In an analysis presets share passes over all their thresholds, views and limits.
+    for seed in range(4):
+        ground_truth, detections = tables(*scene(seed, crowd=crowd, ignore=0.1, detections=130, categories=2))
+        whole = analyse(ground_truth, detections, AnalysisConfig(resamples=0))
+        assert list(whole.presets) == list(PRESETS)
+        for name in PRESETS:
+            assert whole.presets[name] == evaluate(ground_truth, detections, preset=name).stats
+
+
+# oLRP ------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases, st.sampled_from([5, 1500]))
+def test_thresholds_of_olrp_per_category(case, limit):
+    truth, results = scene(**{**case, "detections": 20})
+    ground_truth, detections = tables(truth, results)
+    matches = match(ground_truth, detections, [ALL], np.array([0.5]), 1500)
+    ours = olrp(matches, ground_truth, detections, max_det=limit)
+    assert ours["thresholds"] == preset_oracles.olrp(truth, results, limit)["thresholds"]
+
+
+def test_olrp_by_hand():
+    # Two ships, 100 x 10. A hit with IoU 1, a false alarm, a hit with IoU .8, two more false alarms:
+    # after each of the first three (0 + 0 + 1) / 2 = .5, (0 + 1 + 1) / 3, (.2 / .5 + 1 + 0) / 3 = .4667: the least.
+    truth = truth_table([(0, 0, 0, 0, 100, 10, 0), (0, 0, 0, 100, 100, 110, 0)], images=1)
+    found = found_table(
+        [
+            (0, 0, 0, 0, 100, 10, 0.9),
+            (0, 0, 300, 0, 400, 10, 0.8),
+            (0, 0, 0, 100, 80, 110, 0.7),
+            (0, 0, 300, 50, 400, 60, 0.6),
+            (0, 0, 300, 90, 400, 99, 0.5),
+        ]
+    )
+    stats = evaluate(truth, found, preset="aitod").stats
+    assert stats["oLRP"] == pytest.approx(1.4 / 3)
+    assert stats["oLRP_Loc"] == pytest.approx(0.1)
+    assert stats["oLRP_FP"] == pytest.approx(1 / 3)
+    assert stats["oLRP_FN"] == 0.0
+    matches = match_for([preset("aitod")], truth, found)
+    assert olrp(matches, truth, found, max_det=1500)["thresholds"] == {"kind0": 0.7}
+
+
+def test_olrp_without_hits_and_without_ships():
+    truth = truth_table([(0, 0, 0, 0, 100, 10, 0)], images=2, categories=3)
+    found = found_table([(0, 1, 0, 0, 100, 10, 0.9)])
+    stats = evaluate(truth, found, preset="aitod").stats
+    assert (stats["oLRP"], stats["oLRP_FN"]) == (1.0, 1.0)  # only the category with ships counts
+    assert stats["oLRP_Loc"] is None and stats["oLRP_FP"] is None
+    none = evaluate(truth_table([], images=2), found_table([]), preset="aitod").stats
+    assert set(none.values()) == {None}
+
+
+def test_olrp_of_some_images_is_that_of_a_smaller_data_set():
+    truth, results = scene(8, images=8, detections=40)
+    ground_truth, detections = tables(truth, results)
+    matches = match_for([preset("aitod")], ground_truth, detections)
+    chosen = np.arange(8) % 2 == 0
+    part = olrp(matches, ground_truth, detections, max_det=1500, images=chosen)
+    ids = set(ground_truth.image_id[chosen].tolist())
+    smaller = {
+        **truth,
+        "images": [row for row in truth["images"] if row["id"] in ids],
+        "annotations": [row for row in truth["annotations"] if row["image_id"] in ids],
+    }
+    expected = preset_oracles.olrp(smaller, [row for row in results if row["image_id"] in ids])
+    for name in ("oLRP", "oLRP_Loc", "oLRP_FP", "oLRP_FN"):
+        assert part[name] == pytest.approx(expected[name], abs=1e-9)
+
+
+# Rules that are easy to get wrong, counted by hand ----------------------------------------------------------------
+
+
+def test_a_box_on_the_edge_of_two_sizes_is_in_both():
+    truth = truth_table([(0, 0, 0, 0, 8, 8, 0)], images=1)  # area 64
+    stats = evaluate(truth, found_table([(0, 0, 0, 0, 8, 8, 0.9)]), preset="aitod").stats
+    assert stats["APvt"] == stats["APt"] == pytest.approx(1.0) and stats["APs"] is None
+
+
+def test_soda_d_headline_is_of_small_ships_and_large_ones_are_no_false_alarms():
+    rows = [(0, 0, 0, 0, 20, 20, 0), (0, 0, 100, 100, 200, 200, 0)]
+    found = found_table([(0, 0, 100, 100, 200, 200, 0.9), (0, 0, 0, 0, 20, 20, 0.8)])
+    stats = evaluate(truth_table(rows, images=1), found, preset="soda-d").stats
+    assert stats["AP"] == pytest.approx(1.0)
+    assert stats["APn"] is None  # 10,000 px are beyond its "normal"
+
+
+def test_soda_d_takes_a_crowd_for_one_ignored_box():
+    crowd = [(0, 0, 0, 0, 20, 20, 1), (0, 0, 50, 50, 70, 70, 0)]
+    inside = [(0, 0, 0, 0, 20, 20, 0.9), (0, 0, 1, 1, 20, 20, 0.8), (0, 0, 50, 50, 70, 70, 0.7)]
+    truth, found = truth_table(crowd, images=1), found_table(inside)
+    assert evaluate(truth, found, preset="coco").stats["AP50"] == pytest.approx(1.0)  # the crowd takes both
+    assert evaluate(truth, found, preset="soda-d").stats["AP50"] == pytest.approx(0.5)  # the second is a false alarm
+
+
+def ignored(truth, row: int):
+    flags = np.zeros(len(truth), bool)
+    flags[row] = True
+    return dataclasses.replace(truth, ignore=flags)
+
+
+def test_tinyperson_ignores_any_number_of_detections_inside_an_ignored_box():
+    rows = [(0, 0, 0, 0, 100, 100, 0), (0, 0, 300, 300, 310, 310, 0)]
+    truth = ignored(truth_table(rows, images=1), 0)
+    inside = [(0, 0, 10 * i, 0, 10 * i + 10, 10, 0.9 - 0.1 * i) for i in range(3)]
+    found = found_table([*inside, (0, 0, 300, 300, 310, 310, 0.2)])
+    stats = evaluate(truth, found, preset="tinyperson").stats
+    assert stats["AP50_tiny"] == pytest.approx(1.0)
+    assert evaluate(truth, found, preset="aitod").stats["AP50"] == pytest.approx(0.25)  # there they are false alarms
+    # Half inside: ignored at IoU .25 and .50, a false alarm at .75.
+    half = found_table([(0, 0, 95, 0, 105, 10, 0.9), (0, 0, 300, 300, 310, 310, 0.2)])
+    stats = evaluate(truth, half, preset="tinyperson").stats
+    assert [stats[f"AP{iou}_tiny"] for iou in (25, 50, 75)] == pytest.approx([1.0, 1.0, 0.5])
+
+
+def test_tinyperson_sizes_begin_at_one_pixel_for_ap_and_at_two_for_the_miss_rate():
+    truth = truth_table([(0, 0, 0, 0, 1.5, 1.5, 0)], images=1)
+    stats = evaluate(truth, found_table([(0, 0, 0, 0, 1.5, 1.5, 0.9)]), preset="tinyperson").stats
+    assert stats["AP50_tiny1"] == pytest.approx(1.0)
+    assert stats["MR50_tiny1"] is None and stats["MR50_all"] == 0.0
+
+
+def test_miss_rate_by_hand():
+    # 200 frames with a ship each, half of them found before the first false alarm, 3 in 10 more before the 20th.
+    truth = truth_table([(i, 0, 0, 0, 10, 10, 0) for i in range(200)], images=200)
+    rows = [(i, 0, 0, 0, 10, 10, 0.9) for i in range(100)]
+    rows += [(i, 0, 300, 0, 310, 10, 0.8) for i in range(20)]  # 0.1 false alarms a frame
+    rows += [(i, 0, 0, 0, 10, 10, 0.7) for i in range(100, 160)]
+    stats = evaluate(truth, found_table(rows), preset="tinyperson").stats
+    # At .01, .018, .032, .056 per frame recall is .5; at .1, .178, .316, .562, 1 it is .8.
+    assert stats["MR50_tiny"] == pytest.approx((0.5**4 * 0.2**5) ** (1 / 9))
+
+
+def test_visdrone_limits_are_of_all_classes_together():
+    rows = [(0, 0, 0, 0, 20, 20, 0), (0, 1, 50, 50, 70, 70, 0)]
+    found = found_table([(0, 0, 0, 0, 20, 20, 0.9), (0, 1, 50, 50, 70, 70, 0.8)])
+    truth = truth_table(rows, images=1, categories=2)
+    assert evaluate(truth, found, preset="visdrone").stats["AR1"] == pytest.approx(0.5)
+    assert evaluate(truth, found, preset="coco").stats["AR1"] == pytest.approx(1.0)
+
+
+def test_visdrone_ties_at_a_limit_keep_the_order_of_the_file():
+    rows = [(0, 0, 0, 0, 20, 20, 0), (0, 1, 50, 50, 70, 70, 0)]
+    hit_of_second = (0, 1, 50, 50, 70, 70, 0.5)
+    wrong_of_first = (0, 0, 200, 200, 220, 220, 0.5)
+    truth = truth_table(rows, images=1, categories=2)
+    first = evaluate(truth, found_table([hit_of_second, wrong_of_first]), preset="visdrone").stats
+    second = evaluate(truth, found_table([wrong_of_first, hit_of_second]), preset="visdrone").stats
+    assert (first["AR1"], second["AR1"]) == (0.5, 0.0)
+
+
+def test_visdrone_drops_ships_and_detections_half_inside_a_region():
+    # The region covers columns 101 to 201 (counted from 1). A ship with 10 of its 20 columns inside is dropped, one
+    # with 9 is not. The detection on the dropped ship is dropped as well, else it would be a false alarm.
+    rows = [(0, 0, 101, 101, 201, 201, 0), (0, 0, 90, 120, 110, 140, 0), (0, 0, 89, 160, 109, 180, 0)]
+    truth = ignored(truth_table(rows, images=1), 0)
+    found = found_table(
+        [(0, 0, 90, 120, 110, 140, 0.9), (0, 0, 89, 160, 109, 180, 0.8), (0, 0, 120, 120, 140, 140, 0.7)]
+    )
+    result = evaluate(truth, found, preset="visdrone")
+    assert result.protocol["boxes"] == 1 and result.protocol["detections"] == 1
+    assert result.stats["AP"] == pytest.approx(1.0)
+
+
+def test_visdrone_area_is_exact_where_101_points_are_not():
+    # One of two ships found: the area under the curve is .5; 51 of 101 points say .505.
+    truth = truth_table([(0, 0, 0, 0, 20, 20, 0), (0, 0, 50, 50, 70, 70, 0)], images=1)
+    found = found_table([(0, 0, 0, 0, 20, 20, 0.9)])
+    assert evaluate(truth, found, preset="visdrone").stats["AP"] == pytest.approx(0.5)
+    assert evaluate(truth, found, preset="coco").stats["AP"] == pytest.approx(51 / 101)
+
+
+# Own size bins ---------------------------------------------------------------------------------------------------
+
+
+def test_own_bins_in_pixels_frame_shares_and_input_pixels():
+    assert [(v.low, v.high, v.unit) for v in size_bins("8,16")] == [
+        (0, 64, "px"), (64, 256, "px"), (256, HUGE_PX2, "px"),
+    ]  # fmt: skip
+    assert [v.name for v in size_bins("8,16@input")] == ["<8 input px", "8-16 input px", ">16 input px"]
+    low, high = size_bins("1/64@frame")
+    assert (low.low, low.high, high.low, high.high) == (0, 1 / 4096, 1 / 4096, 1.0)
+    assert low.edges == (0.0, 1 / 64) and high.edges == (1 / 64, None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8,", "16,8", "8,8", "0,8", "-1,8", "nan", "inf", "8;16", "1/0", "8,16@metres", "@px"]
+)
+def test_bins_that_cannot_be_are_refused(text):
+    with pytest.raises(UsageError):
+        size_bins(text)
+
+
+def bins_of(truth, found, bins: str, **sizes) -> list[dict]:
+    return analyse(truth, found, AnalysisConfig(bins=bins, resamples=0, full=False), **sizes).size_bins
+
+
+def test_bins_in_input_pixels_depend_on_each_frame():
+    # The same 20 x 20 ship: at an input of 640 it is 10 px in a frame of 1280 x 720, 20 px in one of 640 x 480, and
+    # 5 px in one of 1440 x 2560. Only the second and third are found.
+    sizes = np.array([[1280, 720], [640, 480], [1440, 2560]])
+    truth = truth_table([(i, 0, 0, 0, 20, 20, 0) for i in range(3)], images=3, size_wh=sizes[0])
+    truth = dataclasses.replace(truth, size_wh=sizes)
+    found = found_table([(i, 0, 0, 0, 20, 20, 0.9) for i in (1, 2)])
+    rows = bins_of(truth, found, "8,16@input", input_size=640)
+    assert [(row["boxes"], row["recall50"]) for row in rows] == [(1, 1.0), (1, 0.0), (1, 1.0)]
+    rows = bins_of(truth, found, "8,16@input", input_size=1280)  # 20, 40, 10 px
+    assert [(row["boxes"], row["recall50"]) for row in rows] == [(0, None), (1, 1.0), (2, 0.5)]
+    # Shares of the frame: the square root of 400 / (W H) is 1/48, 1/27.7 and 1/96.
+    rows = bins_of(truth, found, "1/60,1/40@frame")
+    assert [(row["boxes"], row["recall50"]) for row in rows] == [(1, 1.0), (1, 0.0), (1, 1.0)]
+
+
+def test_a_false_alarm_counts_in_the_bin_of_its_own_size_in_its_own_frame():
+    truth = truth_table([(0, 0, 0, 0, 10, 10, 0), (1, 0, 0, 0, 10, 10, 0)], images=2, size_wh=(640, 640))
+    truth = dataclasses.replace(truth, size_wh=np.array([[640, 640], [1280, 1280]]))
+    hits = [(0, 0, 0, 0, 10, 10, 0.8), (1, 0, 0, 0, 10, 10, 0.8)]
+    found = found_table([*hits, (1, 0, 300, 300, 312, 312, 0.9)])  # 6 px of the input: with the small ones
+    small, large = bins_of(truth, found, "8@input", input_size=640)
+    assert (small["boxes"], large["boxes"]) == (1, 1)
+    assert small["AP50"] == pytest.approx(0.5) and large["AP50"] == pytest.approx(1.0)
+
+
+def test_bins_that_need_unknown_sizes_are_refused():
+    truth = truth_table([(0, 0, 0, 0, 10, 10, 0)], images=1)
+    with pytest.raises(UsageError, match="--imgsz"):
+        bins_of(truth, found_table([]), "8@input")
+    nameless = dataclasses.replace(truth, size_wh=None)
+    for bins, sizes in (("1/8@frame", {}), ("8@input", {"input_size": 640})):
+        with pytest.raises(UsageError, match="'width' and 'height'"):
+            bins_of(nameless, found_table([]), bins, **sizes)
+
+
+@settings(max_examples=25, deadline=None)
+@given(cases, st.sampled_from([320, 640, 960]))
+def test_input_pixel_bins_equal_frame_pixel_bins_scaled(case, input_size):
+    # All frames are 640 x 480, so bins in input pixels are bins in frame pixels times 640 / input size.
+    ground_truth, detections = tables(*scene(**case))
+    ground_truth = dataclasses.replace(ground_truth, size_wh=np.tile([640, 480], (ground_truth.image_count, 1)))
+    factor = 640 / input_size
+    pixels = bins_of(ground_truth, detections, f"{8 * factor!r},{32 * factor!r}")
+    scaled = bins_of(ground_truth, detections, "8,32@input", input_size=input_size)
+    for row, other in zip(pixels, scaled, strict=True):
+        assert {k: v for k, v in row.items() if k in ("boxes", "AP", "AP50", "AR", "recall50")} == {
+            k: v for k, v in other.items() if k in ("boxes", "AP", "AP50", "AR", "recall50")
+        }
+
+
+def test_views_with_the_same_limits_are_matched_once():
+    truth, found = truth_table([(0, 0, 0, 0, 10, 10, 0)], images=1), found_table([])
+    matches = match(truth, found, [ALL, View("other name", 0, HUGE_PX2), View("small", 0, 64)], np.array([0.5]), 10)
+    assert [view.name for view in matches.views] == ["all", "small"]
