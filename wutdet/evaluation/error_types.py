@@ -49,7 +49,8 @@ class Errors:
         detection: int8 [N], in the order of Matches: a code of ERROR_TYPES, or HIT, NOT_COUNTED, OVER_LIMIT (below the
             limit per image or the lowest score asked for).
         iou: float64 [N], highest IoU with a ship that counts, of any category; NaN where ``detection`` is below HIT.
-        target: int64 [N], for localisation and classification: the ship (place in Matches) pointed at, else -1.
+        target: int64 [N], for localisation and classification the ship (place in Matches) that is pointed at, for a
+            duplicate the one that is taken already, else -1.
         repaired: bool [N]: of those that point at a ship without a hit, the one with the highest score.
         ship: int8 [G]: HIT, MISSED, NOT_COUNTED, or the code of the error that points at it.
         taker: int64 [G], detection that is the ship's hit, or -1.
@@ -119,13 +120,13 @@ def classify(
     wrong = code[asked] == BACKGROUND
     code[asked[wrong]] = kinds[wrong]
     target = np.full(len(code), -1)
-    for kind, place in ((LOCALISATION, best.same), (CLASSIFICATION, best.other)):
+    for kind, place in ((LOCALISATION, best.same), (DUPLICATE, best.same), (CLASSIFICATION, best.other)):
         of_kind = wrong & (kinds == kind)
         target[asked[of_kind]] = ships[place[of_kind]]
 
     ship = np.where(counts, np.where(taker >= 0, HIT, MISSED), NOT_COUNTED).astype(np.int8)
     pointing = np.flatnonzero(target >= 0)
-    pointing = pointing[taker[target[pointing]] < 0]
+    pointing = pointing[taker[target[pointing]] < 0]  # no duplicates: their ships are taken
     # By ship, then falling score; of equal scores the first in the file.
     pointing = pointing[np.lexsort((matches.dt_row[pointing], -matches.score[pointing], target[pointing]))]
     first = np.r_[True, target[pointing][1:] != target[pointing][:-1]] if len(pointing) else np.zeros(0, bool)
