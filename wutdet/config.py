@@ -306,6 +306,8 @@ class AnalysisConfig:
     """Folder for report.html, report.md, eval.json, the detections and the table of objects."""
     objects: Path | None = None
     """Write every hit, miss and false alarm as a row to this file (.csv, or .parquet with pyarrow)."""
+    crops: Path | None = None
+    """Folder for cut-outs of the worst misses and false alarms (not with 'score')."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from wutdet.errors import UsageError
 from wutdet.evaluation.analyse import Plan, Scored, compare_scored, score
 from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco_files import read_ground_truth, read_results
+from wutdet.evaluation.crops import write_crops
 from wutdet.evaluation.model import (
     category_ids,
     detect_all,
@@ -24,6 +25,8 @@ from wutdet.evaluation.model import (
     leak_rate_text,
     to_coco_results,
 )
+from wutdet.evaluation.objects import objects_table
+from wutdet.evaluation.objects_file import write_objects
 from wutdet.evaluation.presets import PRESETS, preset
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
@@ -65,7 +68,16 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
     if config.matrix:
         from wutdet.evaluation.matrix import evaluate_matrix
 
-        return evaluate_matrix(config)
+        return evaluate_matrix(
+            config.inputs,
+            split=config.split,
+            format=config.format,
+            classes=config.classes,
+            preset=config.preset,
+            resamples=config.resamples,
+            seed=config.seed,
+            detector_options=_detector_options(config),
+        )
     from wutdet.dataset.load import load_dataset
 
     *models, data = config.inputs
@@ -129,21 +141,7 @@ def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfi
         return Subject(model, found, {"model": model, "input_size": config.imgsz})
     from wutdet.runtime.detector import Detector
 
-    limit = preset(config.preset).max_det
-    if config.full:  # a preset with a lower limit cuts again, so its figures do not change
-        limit = max(protocol.max_det for protocol in PRESETS.values())
-    detector = Detector(
-        model,
-        threads=config.threads,
-        conf=config.conf,
-        iou=config.iou,
-        max_det=config.max_det or limit,
-        imgsz=config.imgsz,
-        category=config.category,
-        arch=config.arch,
-        device=config.device,
-        head=config.head,
-    )
+    detector = Detector(model, **_detector_options(config))
     # Before the long part, so that categories that do not fit are told at once.
     align_categories(Detections.empty(detector.category_names), dataset.category_names)
     detections = align_categories(detect_all(detector, dataset), dataset.category_names)
@@ -153,6 +151,23 @@ def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfi
         "nms_iou": None if detector.metadata.end2end else config.iou,
     }
     return Subject(model, FoundBoxes.of(detections, truth), facts, detector)
+
+
+def _detector_options(config: EvalConfig) -> dict:
+    limit = preset(config.preset).max_det
+    if config.full:  # a preset with a lower limit cuts again, so its figures do not change
+        limit = max(protocol.max_det for protocol in PRESETS.values())
+    return {
+        "threads": config.threads,
+        "conf": config.conf,
+        "iou": config.iou,
+        "max_det": config.max_det or limit,
+        "imgsz": config.imgsz,
+        "category": config.category,
+        "arch": config.arch,
+        "device": config.device,
+        "head": config.head,
+    }
 
 
 def _scored(plan: Plan, subject: Subject) -> Scored:
@@ -180,15 +195,19 @@ def _write(
     results: list[dict] | None,
     dataset: Dataset | None,
 ) -> None:
-    """The table of objects and the report folder, where they were asked for."""
-    if config.objects is None and config.report is None:
+    """The table of objects, crops and the report folder, where they were asked for."""
+    if config.objects is None and config.crops is None and config.report is None:
         return
-    from wutdet.evaluation.objects import objects_table, write_objects
-
-    table = objects_table(scored.matches, scored.truth, scored.found)
+    threshold = None if result.threshold is None else result.threshold["score"]
+    limit = preset(config.preset).headline.max_det
+    table = objects_table(scored.matches, scored.truth, scored.found, score=threshold, max_det=limit)
     if config.objects is not None:
         write_objects(config.objects, table, dataset)
         log.info("objects: %s", config.objects)
+    if config.crops is not None:
+        if dataset is None:
+            raise UsageError("crops need the frames, and result files have none", hint="use wutdet eval FILE.json DATA")
+        log.info("crops: %d in %s", len(write_crops(config.crops, table, dataset)), config.crops)
     if config.report is None:
         return
     from wutdet.report.evaluation import write_evaluation_report

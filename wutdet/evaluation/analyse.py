@@ -17,6 +17,8 @@ from wutdet.evaluation.accumulate import Ranking
 from wutdet.evaluation.bootstrap import Resampling, bootstrap, draw, units_of
 from wutdet.evaluation.coco import box_tables, match_for, preset_stats, result_of
 from wutdet.evaluation.compare import compare
+from wutdet.evaluation.density import density
+from wutdet.evaluation.error_types import error_breakdown
 from wutdet.evaluation.ignored import apply_ignore_rule
 from wutdet.evaluation.intervals import intervals_json
 from wutdet.evaluation.matching import Matches
@@ -137,10 +139,7 @@ def score(plan: Plan, found: FoundBoxes) -> Scored:
     result = replace(main.result, presets=stats, stats=stats[plan.protocol.name])
     result = _with_intervals(result, main, plan)
     if plan.config.full:
-        result = replace(
-            result,
-            slices=slice_rows(main.matches, plan.protocol, plan.slices, resampling=plan.resampling),
-        )
+        result = _with_breakdowns(result, main, plan)
     return replace(main, result=result)
 
 
@@ -150,6 +149,27 @@ def _with_intervals(result: EvaluationResult, scored: Scored, plan: Plan) -> Eva
     drawn = bootstrap(scored.matches, plan.protocol, plan.resampling)
     r = plan.resampling
     return replace(result, intervals=intervals_json(drawn, r.unit, r.units_in(), r.seed))
+
+
+def _with_breakdowns(result: EvaluationResult, scored: Scored, plan: Plan) -> EvaluationResult:
+    matches, truth, found = scored.matches, scored.truth, scored.found
+    ranking = Ranking.of(matches)
+    threshold = None if result.threshold is None else result.threshold["score"]
+    return replace(
+        result,
+        slices=slice_rows(matches, plan.protocol, plan.slices, resampling=plan.resampling, ranking=ranking),
+        density=density(
+            matches,
+            truth,
+            found,
+            plan.protocol,
+            bins=plan.bins,
+            score=threshold,
+            resampling=plan.resampling,
+            ranking=ranking,
+        ),
+        errors=error_breakdown(matches, truth, found, max_det=plan.protocol.headline.max_det),
+    )
 
 
 def compare_scored(plan: Plan, a: Scored, b: Scored, names: tuple[str, str]) -> dict:

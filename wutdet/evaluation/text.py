@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wutdet.evaluation.compare import comparison_lines
+from wutdet.evaluation.density import density_text
+from wutdet.evaluation.error_types import errors_text
 from wutdet.evaluation.slices import slice_lines
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ def result_text(result: EvaluationResult) -> str:
         _headline_lines(result),
         _size_lines(result.size_bins),
         _threshold_lines(result.threshold),
-        _density_lines(result.density),
-        _error_lines(result.errors),
+        density_text(result.density).splitlines() if result.density else [],
+        ["  " + line for line in errors_text(result.errors).splitlines()] if result.errors else [],
         slice_lines(result.slices),
         _preset_lines(result),
         comparison_lines(result.comparison) if result.comparison else [],
@@ -99,42 +101,6 @@ def _threshold_lines(threshold: Mapping | None) -> list[str]:
     ]
 
 
-def _density_lines(density: Mapping) -> list[str]:
-    if not density:
-        return []
-    lines = [f"  {'ships per frame':<22} {'images':>6} {'boxes':>6} {'AP':>7} {'AP50':>7} {'AR':>7} {'found*':>7}"]
-    for row in density["ships_per_frame"]:
-        values = " ".join(f"{figure(row[key]):>7}" for key in ("AP", "AP50", "AR", "recall50"))
-        lines.append(f"  {row['name']:<22} {row['images']:>6} {row['boxes']:>6} {values}")
-    lines.append(f"  {'crowding':<29} {'boxes':>6} {'AR':>23} {'found*':>7}")
-    for row in density["crowding"]:
-        lines.append(f"  {row['name']:<29} {row['boxes']:>6} {figure(row['AR']):>23} {figure(row['recall50']):>7}")
-    by_size, alarms = density["recall_by_size"], density["false_alarms"]
-    smallest = by_size["found_90_from_px"]
-    at = "" if by_size["score"] is None else f" at score {by_size['score']:.3f}"
-    lines.append(
-        f"  90 % found{at}: " + ("at no size" if smallest is None else f"from {smallest:.0f} px up (sqrt of area)")
-    )
-    if alarms["per_frame"] is not None:
-        above = alarms["above_horizon_per_frame"]
-        horizon = "" if above is None else f", {above:.3f} of them above the horizon ({alarms['horizon']})"
-        rate = alarms["duplicate_rate"]
-        twice = "" if rate is None else f"; {rate:.1%} of hits found twice"
-        lines.append(f"  false alarms per frame: {alarms['per_frame']:.3f}{horizon}{twice}")
-    return lines
-
-
-def _error_lines(errors: Mapping) -> list[str]:
-    if not errors or errors.get("AP50") is None:
-        return []
-    parts = ", ".join(f"{name} {value:.3f} ({errors['counts'][name]})" for name, value in errors["dAP"].items())
-    special = errors["dAP_special"]
-    return [
-        f"  AP50 lost to (boxes): {parts}",
-        f"  all false positives {special['false_positives']:.3f}, all misses {special['false_negatives']:.3f}",
-    ]
-
-
 def _preset_lines(result: EvaluationResult) -> list[str]:
     lines = []
     for name, stats in result.presets.items():
@@ -146,6 +112,6 @@ def _preset_lines(result: EvaluationResult) -> list[str]:
 def _robustness_lines(robustness: Mapping | None) -> list[str]:
     if not robustness:
         return []
-    from wutdet.evaluation.robustness import robustness_text
+    from wutdet.evaluation.robustness import robustness_text  # which itself evaluates, and so imports this module
 
     return robustness_text(robustness).splitlines()
