@@ -8,7 +8,7 @@ from wutdet.report.markup import Markup, is_number, join, tag
 from wutdet.report.plot import nice_ticks
 from wutdet.report.table import Cell
 
-_WIDE, _HIGH = 132, 20
+_WIDE, _HIGH = 104, 20
 _EDGE = 5.0
 
 #: Red, green, blue of heat: "good" grows with accuracy, "loss" with what is lost. Half transparent at most, so that
@@ -74,14 +74,14 @@ def whisker(value: object, interval: object, scale: tuple[float, float], signed:
         role="img",
         aria_label=words,
     )
-    return Cell(words, join((drawing, tag("span", words, class_="unit"))))
+    return Cell(words, join((drawing, tag("span", words, class_="unit small"))))
 
 
 def heat(text: str, share: float | None, count: object = None, kind: str = "good") -> Cell:
     """A figure on a ground that is the stronger the nearer ``share`` is to 1; ``count`` is written small below."""
     small = f"n={count}" if is_number(count) else ""
     markup = join((text, tag("br"), tag("span", small, class_="unit"))) if small else None
-    style = f"background:rgba({_HEAT[kind]},{0.5 * min(max(share, 0.0), 1.0):.2f})" if is_number(share) else None
+    style = f"background:rgba({_HEAT[kind]},{0.6 * min(max(share, 0.0), 1.0):.2f})" if is_number(share) else None
     return Cell(f"{text} ({small})" if small else text, markup, style)
 
 

@@ -10,17 +10,16 @@ from wutdet.report.words import ap_text
 
 
 def presets_table(section: Section, evaluation: Mapping, protocol: Protocol) -> None:
-    """Figures by preset; those that only one preset has are folded away."""
+    """Figures by preset; those that only one preset has are folded away, unless it is its headline."""
     presets = {
         str(name): mapping(stats) for name, stats in mapping(evaluation.get("presets")).items() if mapping(stats)
     }
     if not presets:
         return
     keys = list(dict.fromkeys(key for stats in presets.values() for key in stats))
-    shared = [key for key in keys if sum(key in stats for stats in presets.values()) > 1]
+    headlines = {next(iter(stats)) for stats in presets.values()}
+    shared = [key for key in keys if key in headlines or sum(key in stats for stats in presets.values()) > 1]
     own = [key for key in keys if key not in shared]
-    if not shared:
-        shared, own = own, []
     # A blank is a figure that a preset does not have; a dash one of ships that the data does not have.
     rows = {k: [k, *(ap_text(stats.get(k)) if k in stats else "" for stats in presets.values())] for k in keys}
     heads = [Column("figure"), *(Column(name, number=True) for name in presets)]

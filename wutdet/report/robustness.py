@@ -37,10 +37,8 @@ def robustness_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
         )
         for row in worst
     ]
-    svg = row_chart("Mean loss of AP by corruption", rows, x_label="AP lost, mean of the severities")
+    svg = row_chart("Mean loss of AP by corruption", rows, x_label="AP lost, mean of the severities", groups=groups)
     caption = "The worst corruption first."
-    if len(groups) > 1:
-        caption += f" One colour per group: {', '.join(g or 'others' for g in groups)}."
     section.figure("Mean loss by corruption", svg, caption, protocol)
     for key, words in _FIGURES.items():
         _heat_table(section, key, words, corruptions, clean, severities, protocol)
@@ -53,13 +51,13 @@ def _heat_table(section, key, words, corruptions, clean: Mapping, severities, pr
     count = max(len(sequence(row.get(key))) for row in rows)
     names = [plain(s) for s in severities] if len(severities) == count else [str(i + 1) for i in range(count)]
     reference = clean.get(key)
-    heads = [Column("corruption"), Column("clean", number=True), *(Column(n, number=True) for n in names)]
+    heads = [Column("corruption"), *(Column(n, number=True) for n in names)]
     extra = key == "AP" and any("relative_loss" in row for row in rows)
     if extra:
         heads.append(Column("loss", "mean", True))
     table = []
     for row in rows:
-        cells: list[object] = [_name(row), ap_text(reference)]
+        cells: list[object] = [_name(row)]
         values = list(sequence(row.get(key)))
         for value in values + [None] * (count - len(values)):
             lost = (
@@ -70,7 +68,10 @@ def _heat_table(section, key, words, corruptions, clean: Mapping, severities, pr
             loss = row.get("relative_loss")
             cells.append(f"{100 * loss:.0f} %" if is_number(loss) else None)
         table.append(cells)
-    caption = "Columns are severities; the stronger the ground, the larger the share that is lost against clean frames."
+    caption = (
+        f"{words} is {ap_text(reference)} on clean frames. Columns are severities; the stronger the ground, the larger "
+        "the share that is lost."
+    )
     section.table(f"{words} by corruption and severity", Table(heads, table), protocol, caption=caption)
 
 

@@ -35,15 +35,26 @@ class Row:
     group: int = 0  # bars of one group share a colour
 
 
-def row_chart(title: str, rows: Sequence[Row], *, x_label: str, missing: str = "no such ships") -> str:
-    """One bar per row from 0 to its value, to the left where it is negative; ``interval`` is drawn as a whisker."""
+def row_chart(
+    title: str, rows: Sequence[Row], *, x_label: str, missing: str = "no such ships", groups: Sequence[str] = ()
+) -> str:
+    """One bar per row from 0 to its value, to the left where it is negative; ``interval`` is drawn as a whisker.
+
+    Args:
+        title: read by screen readers.
+        rows: from top to bottom.
+        x_label: what the bars measure, with its unit.
+        missing: said where a row has no value.
+        groups: names of the rows' groups; a legend where there are several.
+    """
     if not any(is_number(row.value) for row in rows):
         return unplottable(title, "No values to draw.")
     numbers = [0.0, *(row.value for row in rows if is_number(row.value))]
     numbers += [edge for row in rows if row.interval for edge in row.interval]
     ticks = nice_ticks(min(numbers), max(numbers), 4)
-    plot = _Rows(rows, ticks)
-    parts = [plot.grid(x_label, ticks)]
+    key, key_rows = _legend(groups)
+    plot = _Rows(rows, ticks, 8.0 + 24 * key_rows)
+    parts = [key, plot.grid(x_label, ticks)]
     zero = plot.x(0.0)
     for index, row in enumerate(rows):
         middle = plot.top + _ROW * (index + 0.5)
@@ -81,9 +92,9 @@ def row_chart(title: str, rows: Sequence[Row], *, x_label: str, missing: str = "
 class _Rows(Plot):
     """Rows downwards, values to the right, names to the left of them."""
 
-    def __init__(self, rows: Sequence[Row], ticks: Sequence[float]):
+    def __init__(self, rows: Sequence[Row], ticks: Sequence[float], top: float):
         super().__init__((ticks[0], ticks[-1]), (0, 1))
-        self.top, self.bottom = 8.0, 8.0 + _ROW * len(rows)
+        self.top, self.bottom = top, top + _ROW * len(rows)
         self.height = self.bottom + 52
         self.left = min(_LABEL_MOST, 14 + LETTER * max(len(row.label) for row in rows))
         self.right = WIDTH - 24 - LETTER * max(len(row.written) or 6 for row in rows)
@@ -96,6 +107,22 @@ class _Rows(Plot):
             parts.append(text(format_number(tick), x, self.bottom + 19, anchor="middle"))
         parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 42, anchor="middle", bold=True))
         return join(parts)
+
+
+def _legend(groups: Sequence[str]) -> tuple[Markup, int]:
+    """A coloured square and a name per group, and the lines that they take."""
+    if len(groups) < 2:
+        return Markup(""), 0
+    parts, x, row = [], 8.0, 0
+    for index, name in enumerate(groups):
+        wide = 22 + LETTER * len(name) + 14
+        if x > 8 and x + wide > WIDTH:
+            x, row = 8.0, row + 1
+        y = 4.0 + 24 * row
+        parts.append(tag("rect", x=x, y=y, width=14, height=14, rx=2, style=f"fill:{series_colour(index)}"))
+        parts.append(text(name, x + 21, y + 12))
+        x += wide
+    return tag("g", *parts, class_="legend"), row + 1
 
 
 def _whisker(left: float, right: float, y: float) -> Markup:

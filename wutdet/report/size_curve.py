@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from wutdet.report.markup import Markup, is_number, tag
-from wutdet.report.plot import INK, Plot, format_number, line_between, nice_ticks, series_colour, unplottable
+from wutdet.report.plot import Plot, format_number, line_between, nice_ticks, series_colour, text, unplottable
 
 _LABEL = "size of the ship (px, √area)"
 
@@ -101,26 +101,14 @@ def _interval(point: Mapping) -> tuple[float, float] | None:
 
 
 def _mark(plot: Plot, found_from: float, share: float) -> Markup:
+    """A vertical line with its words above the plot, where no curve is."""
     x = plot.x(math.log2(found_from))
     words = f"{share:.0%} found from {format_number(round(found_from, 1))} px up".replace("%", " %")
-    to_the_left = x > (plot.left + plot.right) / 2
+    style = "fill:none;stroke:var(--c2,#d55e00);stroke-width:2;stroke-dasharray:6 4"
     return tag(
         "g",
-        tag(
-            "path",
-            d=f"M{x:.1f} {plot.top:.1f}V{plot.bottom:.1f}",
-            style="fill:none;stroke:var(--c2,#d55e00);stroke-width:2;stroke-dasharray:6 4",
-        ),
-        tag(
-            "text",
-            words,
-            x=x + (-7 if to_the_left else 7),
-            y=plot.bottom - 14,
-            text_anchor="end" if to_the_left else None,
-            font_weight="600",
-            # The paper around the letters keeps them readable over the curve.
-            style=f"fill:{INK};stroke:var(--card,#f4f6f8);stroke-width:5;paint-order:stroke",
-        ),
+        tag("path", d=f"M{x:.1f} {plot.top - 8:.1f}V{plot.bottom:.1f}", style=style),
+        text(words, plot.right, plot.top - 15, anchor="end", bold=True, colour="var(--c2,#d55e00)"),
         class_="mark",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wutdet.report.cells import pair, scale_of, whisker
-from wutdet.report.markup import Markup, is_number, join, tag
+from wutdet.report.markup import is_number, join, tag
 from wutdet.report.page import Cell, Column, Page, Protocol, Table
 from wutdet.report.plot import format_number
 from wutdet.report.read import mapping, sequence
@@ -47,14 +47,13 @@ def _table(section, by: str, rows: Sequence[Mapping], drawn: str | None, scale: 
     keys = [key for key in _FIGURES if any(key in row for row in rows)]
     keys += [k for k in dict.fromkeys(k for row in rows for k, v in row.items() if is_number(v))
              if k not in keys and k not in _FACTS]  # fmt: skip
+    if not any(_interval(row, drawn) for row in rows):
+        drawn = None
     heads = [Column(by.replace("_", " ")), Column("frames", number=True), Column("ships", number=True)]
     for key in keys:
         heads.append(Column(key, number=True))
         if key == drawn:
             heads.append(Column("interval", f"{format_number(scale[0])} to {format_number(scale[1])}"))
-    warned = any(row.get("warning") for row in rows)
-    if warned:
-        heads.append(Column("warning"))
     table = []
     for row in sorted(rows, key=lambda r: -_count(r)) if len(rows) > _SHOWN else rows:
         cells = [_name(row), plain(row.get("images")), plain(row.get("boxes"))]
@@ -62,8 +61,6 @@ def _table(section, by: str, rows: Sequence[Mapping], drawn: str | None, scale: 
             cells.append(ap_text(row.get(key)))
             if key == drawn:
                 cells.append(whisker(row.get(key), _interval(row, key), scale))
-        if warned:
-            cells.append(str(row["warning"]) if row.get("warning") else "")
         table.append(cells)
     folded = Table(heads, table[_SHOWN:]) if len(table) > _SHOWN else None
     title = f"By {by.replace('_', ' ')}"
@@ -74,8 +71,9 @@ def _name(row: Mapping) -> object:
     name = str(row.get("name") if row.get("name") is not None else "none")
     if not row.get("warning"):
         return name
-    mark: Markup = tag("span", "△", class_="thin", title=str(row["warning"]))
-    return Cell(f"{name} △", join((name, " ", mark)))
+    warning = str(row["warning"])
+    mark = tag("span", "△", class_="thin")
+    return Cell(f"{name} △ {warning}", join((name, " ", mark, tag("div", warning, class_="small"))))
 
 
 def _interval(row: Mapping, key: str) -> tuple[float, float] | None:

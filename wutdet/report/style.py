@@ -35,9 +35,9 @@ a { color: var(--accent); }
 .card { margin: 0; background: var(--card); border-radius: 10px; padding: 14px 16px; min-width: 0; }
 .chart { display: block; margin: 0 auto; }
 .band:hover { fill-opacity: .08; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(165px, 1fr)); gap: 12px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
 .tile { background: var(--card); border-radius: 10px; padding: 12px 16px; }
-.tile .value { font-size: 1.6rem; white-space: nowrap; font-weight: 650; line-height: 1.2;
+.tile .value { font-size: 1.6rem; overflow-wrap: anywhere; font-weight: 650; line-height: 1.2;
   font-variant-numeric: tabular-nums; }
 .tile .interval { font-size: .875rem; font-variant-numeric: tabular-nums; }
 .tile .name, .tile .detail { font-size: .875rem; color: var(--muted); overflow-wrap: anywhere; }
@@ -49,12 +49,15 @@ th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--grid); text-ali
 th { font-weight: 600; }
 thead th { border-bottom: 2px solid var(--muted); vertical-align: bottom; }
 .right { text-align: right; white-space: nowrap; }
+.right + :not(.right) { padding-left: 8px; }
 th:last-child, td:last-child { padding-right: 0; }
 .whisker { display: block; max-width: none; }
+.small { color: var(--muted); font-size: .8125rem; }
 .thin { color: var(--warn); font-weight: 700; }
 .unit { color: var(--muted); font-weight: 400; white-space: nowrap; }
 tbody th { font-weight: 400; min-width: 6em; max-width: 18em; overflow-wrap: break-word; }
 td:last-child { overflow-wrap: anywhere; }
+td[style], td[style]:last-child { padding-left: 6px; padding-right: 6px; }
 details { margin-top: 10px; font-size: .875rem; }
 summary { cursor: pointer; color: var(--muted); overflow-wrap: anywhere; }
 .protocol dl { display: grid; grid-template-columns: max-content minmax(0, 1fr); gap: 2px 12px; margin: 8px 0 0; }
@@ -101,9 +104,12 @@ summary { cursor: pointer; color: var(--muted); overflow-wrap: anywhere; }
   main, header, footer { padding-left: 14px; padding-right: 14px; }
   .card { padding: 12px 10px; }
   .chart text { font-size: 17px; }
+  table { font-size: .875rem; }
+  th, td { padding-right: 8px; }
+  tbody th { min-width: 4.2em; }
   .tiles { grid-template-columns: 1fr 1fr; }
   .tile { padding: 10px 12px; }
-  .tile .value { font-size: 1.3rem; white-space: normal; }
+  .tile .value { font-size: 1.3rem; }
 }
 @media print { .card, .tile { break-inside: avoid; } nav { display: none; } }
 """

@@ -134,6 +134,7 @@ _PROTOCOL_WORDS = {
     "model": "model",
     "preset": "preset",
     "boxes": "ships",
+    "data": "data as typed",
     "conf": "lowest score",
     "threads": "threads",
     "cpu": "CPU",

@@ -103,7 +103,8 @@ def _counts_text(objects: Mapping[str, np.ndarray], shown: Sequence[Crop]) -> st
     for kind, (words, _) in SHOWN.items():
         if kind in kinds:
             every = int((objects["kind"] == kind).sum())
-            parts.append(f"{kinds.count(kind)} of {every} {words}")
+            several = "s" if words in ("false alarm", "duplicate") and every != 1 else ""
+            parts.append(f"{kinds.count(kind)} of {every} {words}{several}")
     return ", ".join(parts)
 
 
@@ -132,7 +133,7 @@ def _figures(objects: Mapping[str, np.ndarray], row: int) -> list[str]:
     said = [f"{width:.0f}×{height:.0f} px"]
     if np.isfinite(objects["score"][row]):
         said.append(f"score {objects['score'][row]:.2f}")
-    if objects["iou"][row] > 0:
+    if objects["iou"][row] >= 0.01:
         said.append(f"best IoU {objects['iou'][row]:.2f}")
     return said
 
@@ -150,7 +151,7 @@ def _markdown(dataset: Dataset, objects: Mapping[str, np.ndarray], shown: Sequen
                 dataset.path[int(objects["image"][row])],
                 format_number(float(objects["size_px"][row]), 3),
                 f"{score:.2f}" if np.isfinite(score) else None,
-                f"{iou:.2f}" if iou > 0 else None,
+                f"{iou:.2f}" if iou >= 0.01 else None,
                 plain([round(float(objects[c][row]), 1) for c in ("x1", "y1", "x2", "y2")]),
             ]
         )
