@@ -71,10 +71,11 @@ def test_statistics_and_curves_equal_pycocotools(case):
     result = evaluate(ground_truth, detections)
     np.testing.assert_array_equal(as_pycocotools(result.stats), reference.stats)
     protocol = preset("coco")
-    curves = accumulate(result.matches, protocol.views, (1, 10, 100))
-    np.testing.assert_array_equal(curves.precision, reference.eval["precision"])
-    np.testing.assert_array_equal(curves.recall, reference.eval["recall"])
-    np.testing.assert_array_equal(curves.score, reference.eval["scores"])
+    for native in (True, False):
+        curves = accumulate(result.matches, protocol.views, (1, 10, 100), native=native)
+        np.testing.assert_array_equal(curves.precision, reference.eval["precision"])
+        np.testing.assert_array_equal(curves.recall, reference.eval["recall"])
+        np.testing.assert_array_equal(curves.score, reference.eval["scores"])
 
 
 @settings(max_examples=40, deadline=None)
