@@ -227,6 +227,8 @@ def test_text_marks_the_diagonal_and_says_what_was_removed(world):
     assert frames[2].split() == ["dull", "b", "5", "5", "3", "(-1)"]
     assert "3 exact, 2 near, 1 objects" in text
     assert "sharp on a: 1 of 3 frames are of sequences it was trained on" in text
+    # Sequences of a/val that are left: s2, s6, s7.
+    assert result.cell("sharp", "a")["unit"] == "sequence" and "! only 3 sequences" in text
     assert "best there: sharp (trained on a)" in text and "c (2 frames)" in text
 
 

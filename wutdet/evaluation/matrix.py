@@ -22,7 +22,7 @@ from wutdet.detections import Detections
 from wutdet.evaluation.analyse import Plan, Scored, score
 from wutdet.evaluation.bootstrap import bootstrap, draw, units_of
 from wutdet.evaluation.categories import align_categories
-from wutdet.evaluation.intervals import interval
+from wutdet.evaluation.intervals import few_units_warning, interval
 from wutdet.evaluation.matrix_inputs import Subject, TestSet, about, read_inputs
 from wutdet.evaluation.matrix_result import MatrixResult
 from wutdet.evaluation.model import detect_all
@@ -139,9 +139,9 @@ class _Scorer:
         return cls(AnalysisConfig(preset=preset, resamples=resamples, seed=seed, full=False), stats)
 
     def figures(self, test: Dataset, found: Detections, keep: np.ndarray, *, intervals: bool = True) -> dict:
-        """``{figure: value, ..., "intervals": {figure: [low, high] or None}, "units", "unit"}`` of the frames at
-        ``keep`` (bool [M]); intervals are over the sequences of these frames."""
-        none = {**dict.fromkeys(self.stats), "intervals": {}, "units": 0, "unit": None}
+        """``{figure: value, ..., "intervals": {figure: [low, high] or None}, "units", "unit", "warning"}`` of the
+        frames at ``keep`` (bool [M]); intervals are over the sequences of these frames."""
+        none = {**dict.fromkeys(self.stats), "intervals": {}, "units": 0, "unit": None, "warning": None}
         if not keep.any():
             return none
         truth = GroundTruth.of(test.select(keep))
@@ -160,7 +160,7 @@ class _Scorer:
         drawn = bootstrap(scored.matches, preset_of(self.config.preset), resampling, stats=self.stats)
         units = resampling.units_in()
         bounds = {name: interval(values, units) for name, values in drawn.items()}
-        return {"intervals": bounds, "units": units, "unit": unit}
+        return {"intervals": bounds, "units": units, "unit": unit, "warning": few_units_warning(unit, units)}
 
 
 def _twins_of_pairs(

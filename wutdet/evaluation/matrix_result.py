@@ -19,8 +19,8 @@ class MatrixResult:
             ``trained_by`` names the models trained on this set.
         cells: model by model, test by test: ``{"model", "trained_on", "test", "own", "frames", "boxes", "removed",
             "removed_by": {"exact", "near", "objects"}, "same_sequence", figures..., "intervals": {figure: [low, high]},
-            "units", "unit"}``. ``frames`` and ``boxes`` are what was scored, after removal. ``same_sequence`` counts
-            scored frames of a sequence that the model was trained on (own set only).
+            "units", "unit", "warning"}``. ``frames`` and ``boxes`` are what was scored, after removal;
+            ``same_sequence`` counts scored frames of a sequence that the model was trained on (own set only).
         stats: names of the figures, the headline first.
         unseen: the fair comparison: figures on test sets that none of the models was trained on, on the frames that
             are left for all models: ``{"tests", "frames": {test: n}, "mean": {model: {figure: value}}, "best"}``; None
@@ -116,11 +116,16 @@ class MatrixResult:
             lines.append(
                 f"Intervals: 95 %, {self.protocol['resamples']} resamples of sequences (images where unknown)."
             )
+        thin: dict[str, list[str]] = {}
+        for cell in self.cells:
+            if cell["warning"]:
+                thin.setdefault(cell["warning"], []).append(f"{cell['model']} on {cell['test']}")
+        lines += [f"! {warning} ({', '.join(where)})" for warning, where in thin.items()]
         for cell in self.cells:
             if cell["same_sequence"]:
                 lines.append(
                     f"! {cell['model']} on {cell['test']}: {cell['same_sequence']} of {cell['frames']} frames are of "
-                    "sequences it was trained on; its own figure is too good"
+                    "sequences it was trained on; its own figure may be too good"
                 )
         lines += [
             f"! {model['name']}: its training data is not here, so nothing could be removed"
