@@ -13,8 +13,10 @@ from scipy.stats import binomtest
 from small_tables import contested, found_table, matched, truth_table
 
 from wutdet.dataset.columns import LabelColumn
+from wutdet.dataset.load import load_dataset
+from wutdet.detections import Detections
 from wutdet.evaluation.bootstrap import draw
-from wutdet.evaluation.coco import evaluate
+from wutdet.evaluation.coco import box_tables, evaluate
 from wutdet.evaluation.crowding import crowding_of, crowding_rows
 from wutdet.evaluation.density import SHIPS_PER_FRAME, density, density_text, ships_per_image
 from wutdet.evaluation.false_alarms import false_alarms, false_alarms_text
@@ -183,6 +185,12 @@ def test_resampled_sequences_give_wider_intervals_where_frames_repeat():
     low, high = drawn["interval"]
     assert low < plain["interval"][0] and high > plain["interval"][1]
     assert low > 0.2 and high < 1.0
+    # Where all are found, resampling alone would say "1 to 1".
+    matches, truth, _ = sized(np.full(600, 20.0), np.ones(600, bool), per_image=5)
+    drawn = recall_by_size(matches, truth, score=0.5, resampling=draw(units, "sequence", 50))["points"][0]
+    assert drawn["interval"] == wilson(600, 600)
+    one = recall_by_size(matches, truth, score=0.5, resampling=draw(units * 0, "sequence", 50))["points"][0]
+    assert one["interval"] is None  # a single sequence says nothing about others
 
 
 def test_no_ships_at_all():
@@ -242,3 +250,21 @@ def test_horizon_estimated_from_far_ships_of_each_sequence():
     assert Horizon.of(truth_table(far, 4, size_wh=(640, 480), **{"labels": {}})).row[3] == pytest.approx(180)
     without_sizes = dataclasses.replace(truth_table(far, 4), size_wh=None)
     assert Horizon.of(without_sizes).origin is None
+
+
+@pytest.mark.real_data
+def test_a_perfect_detector_on_real_frames(shared_dir):
+    dataset = load_dataset(shared_dir / "data" / "harborcams").in_split("val")
+    boxes = Detections(dataset.xyxy, np.full(dataset.box_count, 0.9), dataset.category, dataset.box_image,
+                       dataset.category_names)  # fmt: skip
+    truth, found = box_tables(dataset, boxes)
+    result = density(matched(truth, found), truth, found, COCO)
+    ships = dataset.boxes_per_image()
+    assert sum(row["images"] for row in result["ships_per_frame"]) == len(dataset)
+    assert {row["name"]: row["images"] for row in result["ships_per_frame"]}["20+"] == int((ships >= 20).sum())
+    assert sum(row["boxes"] for row in result["crowding"]) == dataset.box_count
+    assert {row["recall50"] for row in result["crowding"]} == {1.0}
+    sizes = np.sqrt(dataset.area)
+    assert result["recall_by_size"]["found_90_from_px"] == pytest.approx(sizes.min())
+    alarms = result["false_alarms"]
+    assert alarms["per_frame"] == 0 and alarms["duplicate_rate"] == 0 and alarms["horizon"] == "estimated"

@@ -184,6 +184,8 @@ def test_crops_of_the_worst(tmp_path, harbour):
         assert max(picture.shape[:2]) == 256
     assert table["score"][worst_first(table, "false_alarm")].tolist() == pytest.approx([0.95, 0.85, 0.8])
     assert table["size_px"][worst_first(table, "miss")].tolist() == pytest.approx([(30 * 39) ** 0.5, 48**0.5])
+    one_each = write_crops(tmp_path / "few", table, dataset, kinds=("false_alarm",), per_frame=1)
+    assert table["score"][list(one_each)].tolist() == pytest.approx([0.8, 0.95])
     with pytest.raises(UsageError, match="unknown kind of object 'misses'"):
         write_crops(tmp_path / "crops", table, dataset, kinds=("misses",))
     dataset.image_file(1).unlink()

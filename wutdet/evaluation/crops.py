@@ -40,6 +40,7 @@ def write_crops(
     dataset: Dataset,
     kinds: Sequence[str] = ("miss", "false_alarm"),
     most: int = 100,
+    per_frame: int = 3,
 ) -> dict[int, Path]:
     """Cuts out the worst objects with what surrounds them, and a frame around each, as JPEG files.
 
@@ -52,6 +53,7 @@ def write_crops(
         dataset: the evaluated frames.
         kinds: which to write, of KINDS.
         most: pictures per kind.
+        per_frame: pictures per kind and frame, so that one crowded frame does not take all places.
 
     Returns:
         File by row of the table.
@@ -64,7 +66,11 @@ def write_crops(
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise UsageError(f"unknown kind of object '{unknown[0]}'; there is {', '.join(KINDS)}")
-    chosen = [(int(row), place) for kind in kinds for place, row in enumerate(worst_first(table, kind)[:most], 1)]
+    chosen = []
+    for kind in kinds:
+        rows = worst_first(table, kind)
+        rows = rows[_earlier_in_frame(table["image"][rows]) < per_frame][:most]
+        chosen += [(row, place) for place, row in enumerate(rows.tolist(), 1)]
     files: dict[int, Path] = {}
     picture, shown = None, -1
     for row, place in sorted(chosen, key=lambda pair: int(table["image"][pair[0]])):
@@ -81,6 +87,15 @@ def write_crops(
         files[row] = Path(folder) / f"{kind}_{place:04d}_{stem}.jpg"
         write_bytes(files[row], data.tobytes())
     return files
+
+
+def _earlier_in_frame(image: np.ndarray) -> np.ndarray:
+    """int64 [N]: how many rows before this one are of the same frame."""
+    order = np.argsort(image, kind="stable")
+    _, starts, counts = np.unique(image[order], return_index=True, return_counts=True)
+    out = np.empty(len(image), dtype=np.int64)
+    out[order] = np.arange(len(image)) - np.repeat(starts, counts)
+    return out
 
 
 def crop(picture: np.ndarray, xyxy: np.ndarray, colour: tuple[int, int, int] = _DETECTION_COLOUR) -> np.ndarray:

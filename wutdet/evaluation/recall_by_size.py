@@ -42,7 +42,8 @@ def recall_by_size(
         iou: threshold of the pass.
         max_det: limit of detections per image and category; that of the pass by default.
         fewest: ships per bin, see FEWEST_SHIPS.
-        resampling: intervals then come from resampled sequences; without, they are Wilson's, which take ships for
+        resampling: intervals then come from resampled sequences, but are never narrower than Wilson's (where all ships
+            of a bin are found, every resample says so too). Without, they are Wilson's alone, which take ships for
             independent of each other and so are too narrow where the same ship is seen in many frames.
         level: of the intervals.
 
@@ -67,10 +68,13 @@ def recall_by_size(
         boxes = np.bincount(bin_of, minlength=len(points))
         for suffix, is_found in found.items():
             hits = np.bincount(bin_of[is_found], minlength=len(points))
-            if resampling is None:
-                intervals = [wilson(int(h), int(n), level) for h, n in zip(hits, boxes, strict=True)]
-            else:
-                intervals = _resampled(bin_of, is_found, image, len(points), resampling, level)
+            intervals = [wilson(int(h), int(n), level) for h, n in zip(hits, boxes, strict=True)]
+            if resampling is not None:
+                drawn = _resampled(bin_of, is_found, image, len(points), resampling, level)
+                intervals = [
+                    None if d is None else [min(d[0], w[0]), max(d[1], w[1])]
+                    for d, w in zip(drawn, intervals, strict=True)
+                ]
             for point, n, h, bounds in zip(points, boxes, hits, intervals, strict=True):
                 point |= {"boxes": int(n), f"found{suffix}": int(h), f"recall{suffix}": float(h / n)}
                 point[f"interval{suffix}"] = bounds
