@@ -168,7 +168,13 @@ def _with_breakdowns(result: EvaluationResult, scored: Scored, plan: Plan) -> Ev
             resampling=plan.resampling,
             ranking=ranking,
         ),
-        errors=error_breakdown(matches, truth, found, max_det=plan.protocol.headline.max_det),
+        errors=error_breakdown(
+            matches,
+            truth,
+            found,
+            max_det=plan.protocol.headline.max_det,
+            recall_points=plan.protocol.recall_points,
+        ),
     )
 
 

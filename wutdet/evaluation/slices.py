@@ -16,7 +16,7 @@ from wutdet.evaluation.summary import summarise
 from wutdet.evaluation.tables import GroundTruth
 
 #: Labels that say nothing of the scene.
-_LEFT_OUT = frozenset({"split"})
+_LEFT_OUT = frozenset({"split", "horizon"})
 
 #: Fewer ships than this cannot say much; the row then carries a warning.
 FEW_BOXES = 30
