@@ -38,7 +38,7 @@ def whole_result(**facts) -> dict:
         "stats": stats,
         "presets": {
             "coco": stats,
-            "aitod": {"AP": 0.4155, "AP25": 0.8102, "AP50": 0.7044, "AP75": 0.4299, "APvt": 0.1203, "APt": 0.3104,
+            "aitod": {"AP": 0.4157, "AP25": 0.8102, "AP50": 0.7044, "AP75": 0.4299, "APvt": 0.1203, "APt": 0.3104,
                       "oLRP": 0.6411},
             "soda-d": {"AP": 0.3518, "AP50": 0.6609, "AP75": 0.3021, "APeS": 0.2207, "APrS": None},
             "tinyperson": {"AP50_tiny": 0.6123, "MR50_tiny": 0.4219},

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
 
-VOID = {"br", "hr", "img", "meta"}
+VOID = {"br", "hr", "img", "input", "meta"}
+# What a script could reach the network with, or make code of text with.
+_REACHING_OUT = re.compile(
+    r"fetch|XMLHttp|WebSocket|EventSource|sendBeacon|import|eval|Function\b\(|https?:|\.src|location"
+)
 
 
 class _Collector(HTMLParser):
@@ -56,8 +63,26 @@ def check_page(html: str) -> _Collector:
         assert inside or value.startswith("data:image/jpeg;base64,"), f"{name} points outside: {value[:80]}"
     style = root.find("head/style").text
     assert "url(" not in style and "@import" not in style
-    assert not {"script", "link", "iframe", "object", "base"} & set(page.tags)
+    assert not {"link", "iframe", "object", "base", "form"} & set(page.tags)
+    _check_scripts(root)
     return page
+
+
+def _check_scripts(root: ElementTree.Element) -> None:
+    """At most one script, inline, let in by its digest; everything else is forbidden by the page itself."""
+    policy = root.find("head/meta[@http-equiv='Content-Security-Policy']").get("content")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline';")
+    scripts = list(root.iter("script"))
+    assert len(scripts) <= 1
+    allowed = re.findall(r"script-src ([^;]*)", policy)
+    if not scripts:
+        assert allowed == []
+        return
+    assert scripts[0].attrib == {} and not _REACHING_OUT.search(scripts[0].text)
+    digest = base64.b64encode(hashlib.sha256(scripts[0].text.encode()).digest()).decode()
+    assert allowed == [f"'sha256-{digest}'"]
+    for element in root.iter():
+        assert not any(name.startswith("on") for name in element.attrib)
 
 
 def page_words(file: Path) -> str:

@@ -21,8 +21,8 @@ def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
     section = page.section("A against B")
     a, b = str(comparison.get("a") or "A"), str(comparison.get("b") or "B")
     section.paragraph(f"A is {a}, B is {b}. {_verdict(stats)} {_method(comparison)}")
-    if comparison.get("warning"):
-        section.note(str(comparison["warning"]))
+    if isinstance(comparison.get("warning"), str):
+        section.note(comparison["warning"])
     slices = [mapping(row) for row in sequence(comparison.get("slices")) if mapping(row)]
     everything = [v for row in (*stats.values(), *slices) for v in (row.get("difference"), *(_interval(row) or ()))]
     scale = scale_of(everything, symmetric=True)

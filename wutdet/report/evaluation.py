@@ -163,8 +163,8 @@ def _headline(page: Page, evaluation: Mapping, name: str) -> None:
     if sure:
         section.paragraph(sure)
     warning = mapping(evaluation.get("intervals")).get("warning")
-    if warning:
-        section.note(str(warning))
+    if isinstance(warning, str):
+        section.note(warning)
     for key, sentence in _ABSENT.items():
         if not evaluation.get(key):
             section.note(sentence)

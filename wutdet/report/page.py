@@ -97,7 +97,7 @@ def _protocol_words(protocol: Protocol) -> list[tuple[str, str]]:
 def _protocol_line(written: Sequence[tuple[str, str]]) -> str:
     short = [f"{key}: {value}" for key, value in written[:_SHORT_PROTOCOL] if key != _ALWAYS_SHOWN]
     short += [f"{key}: {value.partition(' (')[0]}" for key, value in written if key == _ALWAYS_SHOWN]
-    return f"Protocol – {' · '.join(short)}"
+    return f"Protocol – {' · '.join(short)}".replace(" %", "\u00a0%")
 
 
 @dataclass

@@ -35,7 +35,7 @@ def slices_section(page: Page, evaluation: Mapping, protocol: Protocol) -> None:
             f"{sure} of {drawn} are drawn from {format_number(scale[0])} to {format_number(scale[1])} in all tables. "
             "Where two intervals overlap much, the slices are not shown to differ."
         )
-    thin = sum(bool(row.get("warning")) for row in slices)
+    thin = sum(bool(_warning(row)) for row in slices)
     if thin:
         section.note(f"{thin} of {len(slices)} slices are too thin to say much; they are marked with △.")
     for by in dict.fromkeys(str(row.get("by") or "slice") for row in slices):
@@ -68,12 +68,15 @@ def _table(section, by: str, rows: Sequence[Mapping], drawn: str | None, scale: 
 
 
 def _name(row: Mapping) -> object:
-    name = str(row.get("name") if row.get("name") is not None else "none")
-    if not row.get("warning"):
+    name, warning = plain(row["name"]) if row.get("name") is not None else "none", _warning(row)
+    if not warning:
         return name
-    warning = str(row["warning"])
     mark = tag("span", "△", class_="thin")
     return Cell(f"{name} △ {warning}", join((name, " ", mark, tag("div", warning, class_="small"))))
+
+
+def _warning(row: Mapping) -> str:
+    return row["warning"] if isinstance(row.get("warning"), str) else ""
 
 
 def _interval(row: Mapping, key: str) -> tuple[float, float] | None:

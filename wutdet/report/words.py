@@ -87,7 +87,7 @@ def leak_details(leak_rate: object) -> str:
 
 def plain(value: object) -> str:
     """Any JSON value in one line of text."""
-    if value is None:
+    if value is None or value != value:  # NaN
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -45,8 +45,8 @@ def worst_section(
     """
     section = page.section(_TITLE)
     if dataset is None or objects is None:
-        what = "the frames" if dataset is None else "the table of single objects"
-        section.note(f"There is no gallery: {reason or f'{what} were not given to this report.'}")
+        what = "the frames were" if dataset is None else "the table of single objects was"
+        section.note(f"There is no gallery: {reason or f'{what} not given to this report.'}")
         return
     try:
         objects = check_objects(objects, len(dataset))
