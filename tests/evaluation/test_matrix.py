@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from wutdet.config import EvalConfig
+from wutdet.cli import run as run_command
 from wutdet.dataset.load import load_dataset
 from wutdet.detections import Detections
 from wutdet.errors import DataError, ModelError, UsageError
-from wutdet.evaluation.matrix import evaluate_matrix, run_matrix
+from wutdet.evaluation.matrix import evaluate_matrix
 from wutdet.evaluation.matrix_inputs import Pair
 
 SIZE_WH = (136, 128)
@@ -269,7 +269,7 @@ def test_a_training_file_alone_is_no_test_set(world, caplog):
         evaluate_matrix(["sharp.pt=a/train.json", "=b"], split="val", resamples=0)
 
 
-def test_command_options_reach_the_detectors(world, monkeypatch):
+def test_the_command_runs_it_and_its_options_reach_the_detectors(world, monkeypatch, capsys):
     made = []
 
     class Noting(StandIn):
@@ -278,10 +278,13 @@ def test_command_options_reach_the_detectors(world, monkeypatch):
             made.append(options)
 
     monkeypatch.setattr("wutdet.runtime.detector.Detector", Noting)
-    config = EvalConfig(("sharp.pt=a", "=c"), matrix=True, imgsz=320, conf=0.01, resamples=20, seed=3)
-    result = run_matrix(config)
-    assert made[0]["imgsz"] == 320 and made[0]["conf"] == 0.01 and made[0]["max_det"] == 100
-    assert result.protocol["resamples"] == 20 and result.models[0]["conf"] == 0.01
+    arguments = ["eval", "--matrix", "sharp.pt=a", "=c", "--imgsz", "320", "--conf", "0.01", "--resamples", "20"]
+    assert run_command([*arguments, "--json", "matrix.json"]) == 0
+    assert made[0]["imgsz"] == 320 and made[0]["conf"] == 0.01 and made[0]["max_det"] >= 100
+    assert "frames scored" in capsys.readouterr().out
+    content = json.loads(Path("matrix.json").read_text())
+    assert content["schema"] == "wutdet.matrix/1" and content["protocol"]["resamples"] == 20
+    assert [cell["removed"] for cell in content["cells"]] == [2, 1]
 
 
 def test_pairs_are_split_where_the_files_are(world):

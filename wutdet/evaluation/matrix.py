@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wutdet.config import AnalysisConfig, AuditConfig, EvalConfig
+from wutdet.config import AnalysisConfig, AuditConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.dataset.twins import TWIN_KINDS, Twins, check_near_distance, seen_in_training
 from wutdet.detections import Detections
@@ -30,27 +30,6 @@ from wutdet.evaluation.presets import preset as preset_of
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
 _STATS = ("AP", "AP50", "APs")
-_OPTIONS = ("threads", "conf", "iou", "imgsz", "category", "arch", "device", "head")
-
-
-def run_matrix(config: EvalConfig) -> MatrixResult:
-    """``wutdet eval --matrix`` with the options of ``wutdet eval``; ``config.inputs`` are the pairs.
-
-    Raises:
-        as evaluate_matrix.
-    """
-    options = {name: getattr(config, name) for name in _OPTIONS}
-    options["max_det"] = config.max_det or preset_of(config.preset).max_det
-    return evaluate_matrix(
-        config.inputs,
-        split=config.split,
-        format=config.format,
-        classes=config.classes,
-        preset=config.preset,
-        resamples=config.resamples,
-        seed=config.seed,
-        detector_options=options,
-    )
 
 
 def evaluate_matrix(
