@@ -327,7 +327,7 @@ class EvalConfig(AnalysisConfig):
     iou: float = 0.7
     """NMS threshold, for models that need NMS."""
     max_det: int | None = None
-    """Most boxes kept per frame; none takes the preset's limit (100 for COCO)."""
+    """Most boxes kept per frame; none takes the largest limit of the presets that are measured."""
     arch: str | None = None
     """Architecture of a .safetensors state dict."""
     category: str | None = None

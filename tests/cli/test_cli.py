@@ -66,7 +66,8 @@ def test_every_option_is_explained():
     source = importlib.import_module("inspect").getsource(config)
     for name, _ in cli.COMMANDS.values():
         cls = getattr(config, name)
-        body = source.split(f"class {name}")[1].split("\n@dataclass")[0]
+        classes = [c.__name__ for c in cls.__mro__ if dataclasses.is_dataclass(c)]
+        body = "".join(source.split(f"class {one}")[1].split("\n@dataclass")[0] for one in classes)
         assert cls.__doc__
         for field in dataclasses.fields(cls):
             if field.name != "augment":  # its own class explains it
@@ -101,7 +102,7 @@ def test_key_equals_value_is_accepted():
     parsed = cli.parse(config.EvalConfig, "eval", ["m.onnx", "d.json", "imgsz=1280", "max-det=500"])
     assert (parsed.imgsz, parsed.max_det) == (1280, 500)
     # A path that happens to hold '=' is left alone.
-    assert cli.parse(config.EvalConfig, "eval", ["m.onnx", "run=1/d.json"]).data == "run=1/d.json"
+    assert cli.parse(config.EvalConfig, "eval", ["m.onnx", "run=1/d.json"]).inputs[-1] == "run=1/d.json"
 
 
 def test_json_goes_to_a_file_or_to_stdout(tmp_path, monkeypatch, capsys):
@@ -112,9 +113,9 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path, monkeypatch, capsys):
             return "for people"
 
         def to_json(self):
-            return {"schema": "wutdet.score/1", "stats": {"AP": None}}
+            return {"schema": "wutdet.score/2", "stats": {"AP": None}}
 
-    monkeypatch.setattr("wutdet.evaluation.score.run", lambda config: Result())
+    monkeypatch.setattr("wutdet.scorecard.run_score", lambda config: Result())
     target = tmp_path / "out.json"
     assert cli.run(["score", "a", "b", "--json", str(target)]) == 0
     assert json.loads(target.read_text()) == Result().to_json()
