@@ -9,12 +9,13 @@ ships then count that many times. Two models on the same frames get the same wei
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wutdet import _kernels
 from wutdet.evaluation.accumulate import Ranking, precision_at_recall_numpy
+from wutdet.evaluation.intervals import effective_units
 from wutdet.evaluation.matching import Matches, thread_count
 from wutdet.evaluation.protocol import Protocol, Stat
 from wutdet.evaluation.summary import threshold_rows
@@ -32,12 +33,14 @@ class Resampling:
         unit_of_image: int64 [M], which unit an image belongs to.
         unit: what was drawn: "sequence" or "image".
         seed: of the draws.
+        caution: what to say where the units are not independent as far as is known.
     """
 
     weights: np.ndarray
     unit_of_image: np.ndarray
     unit: str
     seed: int
+    caution: str | None = None
 
     @property
     def resamples(self) -> int:
@@ -49,8 +52,19 @@ class Resampling:
         return len(np.unique(chosen))
 
 
+def resample(sequence_codes: np.ndarray | None, image_count: int, resamples: int = 1000, seed: int = 0) -> Resampling:
+    """Draws what ``units_of`` says, with a word of caution where all frames are of one sequence."""
+    drawn = draw(*units_of(sequence_codes, image_count), resamples, seed)
+    one = drawn.unit == "image" and sequence_codes is not None and image_count > 1 and (sequence_codes >= 0).all()
+    return replace(drawn, caution=ONE_SEQUENCE) if one else drawn
+
+
+#: Caution where single frames of one sequence had to be drawn.
+ONE_SEQUENCE = "all frames are of one sequence and much alike: the interval is too narrow for any other sequence"
+
+
 def units_of(sequence_codes: np.ndarray | None, image_count: int) -> tuple[np.ndarray, str]:
-    """What to draw: sequences where at least two are known, else images.
+    """What to draw: sequences where some are known and not all frames are of the same one, else images.
 
     Args:
         sequence_codes: int [M], -1 for a frame without a sequence, which then is a unit of its own.
@@ -59,12 +73,14 @@ def units_of(sequence_codes: np.ndarray | None, image_count: int) -> tuple[np.nd
     Returns:
         int64 [M] unit of each image, and "sequence" or "image".
     """
-    if sequence_codes is None or len(np.unique(sequence_codes[sequence_codes >= 0])) < 2:
-        return np.arange(image_count, dtype=np.int64), "image"
+    images = np.arange(image_count, dtype=np.int64), "image"
+    if sequence_codes is None or not (np.asarray(sequence_codes) >= 0).any():
+        return images
     codes = np.asarray(sequence_codes, dtype=np.int64).copy()
     alone = codes < 0
     codes[alone] = codes.max() + 1 + np.arange(int(alone.sum()))
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64), "sequence"
+    units = np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    return (units, "sequence") if units.max() > 0 else images
 
 
 def draw(unit_of_image: np.ndarray, unit: str, resamples: int = 1000, seed: int = 0) -> Resampling:
@@ -131,6 +147,31 @@ def bootstrap(
             total = np.where(present, values, 0).sum(axis=1)
             out[stat.name] = np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
     return {stat.name: out[stat.name] for stat in wanted}
+
+
+def effective_units_of(
+    matches: Matches,
+    protocol: Protocol,
+    resampling: Resampling,
+    *,
+    stats: Iterable[str] | None = None,
+    images: np.ndarray | None = None,
+) -> dict[str, float]:
+    """How many equal units the units are worth, by figure: what counts is how its boxes are spread over them.
+
+    Args:
+        matches, protocol, resampling, stats, images: as for ``bootstrap``.
+    """
+    wanted = [stat for stat in protocol.stats if stats is None or stat.name in set(stats)]
+    by_view: dict[tuple, float] = {}
+    for stat in wanted:
+        if stat.view.limits not in by_view:
+            counts = ~matches.gt_ignored[matches.view_index(stat.view)]
+            if images is not None:
+                counts &= images[matches.gt_image]
+            units = resampling.unit_of_image[matches.gt_image[counts]]
+            by_view[stat.view.limits] = effective_units(np.bincount(units))
+    return {stat.name: by_view[stat.view.limits] for stat in wanted}
 
 
 def _by_category(

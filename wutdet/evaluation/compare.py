@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wutdet.evaluation.accumulate import Ranking
-from wutdet.evaluation.bootstrap import Resampling, bootstrap
-from wutdet.evaluation.intervals import few_units_warning, interval
+from wutdet.errors import DataError
+from wutdet.evaluation.accumulate import Ranking, count_positives
+from wutdet.evaluation.bootstrap import Resampling, bootstrap, effective_units_of
+from wutdet.evaluation.intervals import few_units_warning, interval, p_value
 from wutdet.evaluation.matching import Matches
-from wutdet.evaluation.protocol import Protocol
+from wutdet.evaluation.protocol import ALL, Protocol
 from wutdet.evaluation.slices import Slice
 from wutdet.evaluation.summary import summarise
 
@@ -41,10 +42,20 @@ def compare(
 
     Returns:
         ``{"a", "b", "level", "resamples", "unit", "units", "warning", "stats": {name: {"a", "b", "difference",
-        "interval", "p", "real"}}, "slices": [{"by", "name", "images", "difference", ...}]}``. ``p`` is the
-        two-sided bootstrap p value, ``real`` whether the interval leaves 0 out; both None where there is no interval.
+        "interval", "p", "real"}}, "slices": [{"by", "name", "images", "boxes", "stat", "difference", ...}]}``.
+        ``p`` is 1 minus the level at which the interval just reaches 0, ``real`` whether the interval leaves 0 out;
+        both None where there is no interval. No account is taken of how many figures are looked at: of 20 figures or
+        slices that are alike, one is called real by chance.
+
+    Raises:
+        DataError: the passes are not of the same frames and ships.
     """
-    assert a.image_count == b.image_count, "two models are compared on the same frames"
+    if a.image_count != b.image_count or not np.array_equal(a.gt_row, b.gt_row):
+        raise DataError(
+            "two models can be compared on the same frames and ships only; A was scored on "
+            f"{a.image_count} frames with {len(a.gt_row)} ships, B on {b.image_count} with {len(b.gt_row)}",
+            hint="score both against the same ground truth",
+        )
     units = resampling.units_in()
     rankings = Ranking.of(a), Ranking.of(b)
     sides = list(zip((a, b), rankings, strict=True))
@@ -53,15 +64,21 @@ def compare(
     def rows(images: np.ndarray | None, wanted: list[str] | None, count: int) -> dict[str, dict]:
         point = [summarise(m, protocol, stats=wanted, images=images, ranking=r) for m, r in sides]
         drawn = [bootstrap(m, protocol, resampling, stats=wanted, images=images, ranking=r) for m, r in sides]
+        counting = effective_units_of(a, protocol, resampling, stats=wanted, images=images)
         return {
-            name: _difference(point[0][name], point[1][name], drawn[1][name] - drawn[0][name], count, level)
+            name: _difference(
+                point[0][name], point[1][name], drawn[1][name] - drawn[0][name], count, counting[name], level
+            )
             for name in point[0]
         }
 
     parts = []
     for part in slices:
         row = rows(part.images, [headline], resampling.units_in(part.images))[headline]
-        parts.append({"by": part.by, "name": part.name, "images": int(part.images.sum()), "stat": headline, **row})
+        images, boxes = int(part.images.sum()), int(count_positives(a, [ALL], part.images).sum())
+        parts.append({"by": part.by, "name": part.name, "images": images, "boxes": boxes, "stat": headline, **row})
+    worth = effective_units_of(a, protocol, resampling, stats=[headline])[headline]
+    warnings = resampling.caution, few_units_warning(resampling.unit, units, worth)
     return {
         "a": names[0],
         "b": names[1],
@@ -70,26 +87,21 @@ def compare(
         "unit": resampling.unit,
         "units": units,
         "seed": resampling.seed,
-        "warning": few_units_warning(resampling.unit, units),
+        "warning": "; ".join(w for w in warnings if w) or None,
         "stats": rows(None, None, units),
         "slices": parts,
     }
 
 
-def _difference(a: float | None, b: float | None, drawn: np.ndarray, units: int, level: float) -> dict:
-    bounds = None if a is None or b is None else interval(drawn, units, level)
-    p = None
-    if bounds is not None:
-        present = drawn[~np.isnan(drawn)]
-        # One is added on both sides, so that no p value is 0 (Davison and Hinkley 1997, section 4.2).
-        tail = (min((present <= 0).sum(), (present >= 0).sum()) + 1) / (len(present) + 1)
-        p = float(min(1.0, 2 * tail))
+def _difference(a: float | None, b: float | None, drawn: np.ndarray, units: int, counting: float, level: float) -> dict:
+    known = a is not None and b is not None
+    bounds = interval(drawn, units, level, counting=counting, limits=(-1.0, 1.0)) if known else None
     return {
         "a": a,
         "b": b,
-        "difference": None if a is None or b is None else b - a,
+        "difference": b - a if known else None,
         "interval": bounds,
-        "p": p,
+        "p": p_value(drawn, units, counting=counting) if known else None,
         "real": None if bounds is None else bool(bounds[0] > 0 or bounds[1] < 0),
     }
 

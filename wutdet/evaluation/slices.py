@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wutdet.evaluation.accumulate import Ranking, count_positives
-from wutdet.evaluation.bootstrap import Resampling, bootstrap
+from wutdet.evaluation.bootstrap import Resampling, bootstrap, effective_units_of
 from wutdet.evaluation.intervals import few_units_warning, interval
 from wutdet.evaluation.matching import Matches
 from wutdet.evaluation.protocol import ALL, Protocol
@@ -104,6 +104,12 @@ def slice_rows(
         stats = summarise(matches, protocol, stats=names, images=part.images, ranking=ranking)
         boxes = int(count_positives(matches, [ALL], part.images).sum())
         units = len(np.unique(units_everywhere[part.images]))
+        unit, worth, bounds = "image", None, {}
+        if resampling is not None and boxes:
+            unit = resampling.unit
+            worth = effective_units_of(matches, protocol, resampling, stats=with_interval, images=part.images)
+            drawn = bootstrap(matches, protocol, resampling, stats=with_interval, images=part.images, ranking=ranking)
+            bounds = {name: interval(values, units, counting=worth[name]) for name, values in drawn.items()}
         row = {
             "by": part.by,
             "name": part.name,
@@ -111,31 +117,29 @@ def slice_rows(
             "boxes": boxes,
             "units": units,
             **stats,
-            "recall50": _recall(matches, part.images, boxes, protocol),
-            "intervals": {},
-            "warning": _thin(boxes, units, "image" if resampling is None else resampling.unit),
+            "recall50": _recall(matches, ranking, part.images, boxes, protocol),
+            "intervals": bounds,
+            "warning": _thin(boxes, units, unit, worth and worth[with_interval[0]]),
         }
-        if resampling is not None and boxes:
-            drawn = bootstrap(matches, protocol, resampling, stats=with_interval, images=part.images, ranking=ranking)
-            row["intervals"] = {name: interval(values, units) for name, values in drawn.items()}
         rows.append(row)
     return rows
 
 
-def _recall(matches: Matches, images: np.ndarray, boxes: int, protocol: Protocol) -> float | None:
+def _recall(matches: Matches, ranking: Ranking, images: np.ndarray, boxes: int, protocol: Protocol) -> float | None:
     """Share of the ships of some frames that are found at IoU .50 at all, over all categories together."""
     if boxes == 0:
         return None
-    taken = images[matches.dt_image] & (matches.rank < protocol.headline.max_det)
+    within = ranking.within(images[matches.dt_image])
+    taken = within.limited(matches, protocol.headline.max_det, protocol.limit_per == "image").order
     bit = matches.threshold_index(0.5)
     return int((matches.hit[matches.view_index(ALL)][taken] >> bit & 1).sum()) / boxes
 
 
-def _thin(boxes: int, units: int, unit: str) -> str | None:
+def _thin(boxes: int, units: int, unit: str, worth: float | None) -> str | None:
     words = []
     if boxes < FEW_BOXES:
         words.append("no ships" if boxes == 0 else f"only {boxes} ship{'' if boxes == 1 else 's'}")
-    warning = few_units_warning(unit, units)
+    warning = few_units_warning(unit, units, worth)
     if warning:
         words.append(warning)
     return "; ".join(words) or None
