@@ -109,7 +109,7 @@ def test_a_large_ship_can_still_be_made_out_at_severity_5(scene, name):
     for seed in range(8):
         bad = corrupt(scene, name, 5, seed=seed, horizon=HORIZON)
         likeness.append(np.corrcoef(seen(scene), seen(bad))[0, 1])
-    assert np.median(likeness) > 0.6 and min(likeness) > 0.3, likeness
+    assert np.median(likeness) > 0.45 and min(likeness) > 0.25, likeness
 
 
 @pytest.mark.parametrize("size_hw", [(1, 1), (1, 64), (64, 1), (53, 37), (37, 53), (2, 3), (480, 641)])

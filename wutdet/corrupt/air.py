@@ -106,7 +106,7 @@ def _glitter(
     waves = cv2.remap(texture, across, np.ascontiguousarray(along), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
     path = np.exp(-((aside / (path_width * (0.35 + 1.3 * below))) ** 2))
     path *= np.minimum(1, 0.45 + 1.2 * np.exp(-below / 0.25))  # brightest under the sun, at the horizon
-    glints = np.clip((waves.astype(np.float32) / 255 - 1 + 0.6 * path) * 5, 0, 1.3)
+    glints = np.clip((waves.astype(np.float32) / 255 - 1 + 0.52 * path) * 5, 0, 1.2)
     glints += 0.3 * path
     return cv2.resize(glints, (width, height - first), interpolation=cv2.INTER_LINEAR)
 

@@ -35,7 +35,7 @@ _TABLE: dict[str, dict[str, tuple[float, float, float, float, float]]] = {
     "glare": {
         "power": (0.35, 0.5, 0.65, 0.8, 0.95),  # light of the sun's halo, 1 saturates
         "veil": (0.03, 0.06, 0.1, 0.15, 0.2),  # stray light in the lens, everywhere
-        "path_width": (0.06, 0.1, 0.16, 0.23, 0.31),  # of the glitter path at the frame's foot, share of its height
+        "path_width": (0.06, 0.09, 0.13, 0.18, 0.24),  # of the glitter path at the frame's foot, share of its height
         "exposure": (0.95, 0.88, 0.8, 0.72, 0.65),  # what the automatic exposure leaves of the rest
     },
     "rain": {

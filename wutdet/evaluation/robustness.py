@@ -25,9 +25,11 @@ from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
 from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco import evaluate
+from wutdet.evaluation.horizon import Horizon
 from wutdet.evaluation.model import frames_ahead
 from wutdet.evaluation.presets import preset
 from wutdet.evaluation.result import EvaluationResult
+from wutdet.evaluation.tables import GroundTruth
 
 if TYPE_CHECKING:
     from wutdet.runtime.detector import Detector
@@ -37,7 +39,6 @@ log = logging.getLogger(__name__)
 STATS = ("AP", "AP50", "APs")
 
 _PASSES_AHEAD = 2  # corrupted frames that wait for the network
-_HORIZON_LIMITS = (0.2, 0.6)  # ships close by stand low in the frame and say little about the horizon
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +77,13 @@ def evaluate_robustness(
         clean: result on the clean frames, which saves one pass; used where it is COCO's and of the same frames.
         max_frames: most frames, chosen evenly; see ``choose_frames``. None takes all.
         horizon: height of the horizon as a share of the frame's height, one for all or one per frame [M]; None
-            estimates it, see ``estimate_horizon``.
+            takes it from the boxes or labels, see ``frame_horizons``.
         progress: a bar on stderr, where that is a terminal; otherwise a line in the log now and then.
 
     Returns:
         JSON-compatible, accuracy in 0..1, None where there are no such objects::
 
-            {"preset": "coco", "seed", "frames", "frames_of", "horizon": "given" or "estimated",
+            {"preset": "coco", "seed", "frames", "frames_of", "horizon": where it comes from,
              "severities": [1, .., 5], "clean": {"AP", "AP50", "APs"},
              "corruptions": [{"name", "group", "AP": [5], "AP50": [5], "APs": [5],
                               "mean_AP", "loss_AP", "relative_loss"}],
@@ -97,7 +98,8 @@ def evaluate_robustness(
         raise DataError(f"'{dataset.name or dataset.root}' has no frames to evaluate on")
     if hasattr(detector, "category_names"):  # before the long part
         align_categories(Detections.empty(detector.category_names), dataset.category_names)
-    horizons = np.broadcast_to(estimate_horizon(dataset) if horizon is None else horizon, len(dataset))
+    horizons, origin = frame_horizons(dataset) if horizon is None else (horizon, "given")
+    horizons = np.broadcast_to(horizons, len(dataset))
     rows = choose_frames(dataset, max_frames)
     chosen = dataset.select(rows)
     reference = _reference(clean, len(dataset)) if len(rows) == len(dataset) else None
@@ -123,7 +125,7 @@ def evaluate_robustness(
         "seed": int(seed),
         "frames": len(rows),
         "frames_of": len(dataset),
-        "horizon": "estimated" if horizon is None else "given",
+        "horizon": origin,
         "severities": [int(s) for s in severities],
         "clean": reference,
         "corruptions": rows_json,
@@ -149,21 +151,15 @@ def choose_frames(dataset: Dataset, most: int | None) -> np.ndarray:
     return np.sort(order[(2 * np.arange(most) + 1) * count // (2 * most)])
 
 
-def estimate_horizon(dataset: Dataset) -> np.ndarray:
-    """float64 [M]: a share of each frame's height, just above the foot of its farthest (highest standing) ship.
+def frame_horizons(dataset: Dataset) -> tuple[np.ndarray, str]:
+    """float64 [M], the horizon as a share of each frame's height, and where it comes from.
 
-    Frames without ships take the median of their sequence, else 0.45. Held within 0.2 to 0.6.
+    "labelled" or "estimated" from far ships (``wutdet.evaluation.horizon``); frames without either, or all of them
+    ("assumed"), get 0.45.
     """
-    height = np.maximum(np.asarray(dataset.size_wh, dtype=np.float64)[:, 1], 1)
-    image = np.asarray(dataset.box_image)
-    foot = np.full(len(dataset), np.inf)
-    np.minimum.at(foot, image, np.asarray(dataset.xyxy)[:, 3] / height[image])
-    guess = np.clip(foot - 0.01, *_HORIZON_LIMITS)
-    known, codes = np.isfinite(foot), np.asarray(dataset.sequence.codes)
-    for row in np.flatnonzero(~known):
-        others = guess[known & (codes == codes[row])] if codes[row] >= 0 else guess[:0]
-        guess[row] = np.median(others) if len(others) else DEFAULT_HORIZON
-    return guess
+    horizon = Horizon.of(GroundTruth.of(dataset))
+    share = horizon.row / np.maximum(np.asarray(dataset.size_wh, dtype=np.float64)[:, 1], 1)
+    return np.where(np.isfinite(share), share, DEFAULT_HORIZON), horizon.origin or "assumed"
 
 
 def _places(names: Sequence[str], severities: Sequence[int]) -> list[tuple[str, int]]:
