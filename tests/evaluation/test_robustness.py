@@ -173,11 +173,23 @@ def test_every_frame_is_decoded_once_and_clean_figures_save_a_pass(harbour, monk
 
 
 def test_a_frames_corruptions_do_not_depend_on_the_other_frames(harbour):
-    rows = choose_frames(harbour, 3)
-    part = run(Looker(), harbour, max_frames=3, horizon=0.5)
-    alone = run(Looker(), harbour.select(rows), horizon=0.5)
+    def looks(dataset, **options) -> tuple[dict, set[bytes]]:
+        seen = set()
+
+        def detector(frame):
+            seen.add(frame.tobytes())
+            return Looker()(frame)
+
+        return run(detector, dataset, horizon=0.5, **options), seen
+
+    everything, all_seen = looks(harbour)
+    part, some_seen = looks(harbour, max_frames=3)
+    alone, alone_seen = looks(harbour.select(choose_frames(harbour, 3)))
+    assert some_seen == alone_seen and some_seen < all_seen
     assert {**part, "frames_of": 3} == alone
-    assert part["frames_of"] == 6 and part["frames"] == 3
+    assert (part["frames"], part["frames_of"], everything["frames"]) == (3, 6, 6)
+    _, other_seed = looks(harbour, seed=1, names=("noise",))
+    assert len(other_seed & all_seen) == 6, "only the clean frames are the same"
 
 
 def test_several_categories_are_matched_by_name(tmp_path):
