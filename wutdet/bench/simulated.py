@@ -19,6 +19,7 @@ _CELL_PX = 240  # ships stand this far apart, so that no detection of one overla
 _COLUMNS = 8
 _MOST_SHIPS = 60
 _FALSE_ALARMS_FROM_X = _CELL_PX * (_COLUMNS + 1)  # right of all ships
+_ROUGH = 0.5
 _SMALLEST_PX, _LARGEST_PX = 4.0, 200.0
 
 
@@ -65,7 +66,10 @@ class World:
 def simulate(
     world: World, sequences: int, rng: np.random.Generator, skills: Sequence[Skill] = (Skill(),)
 ) -> tuple[GroundTruth, list[FoundBoxes]]:
-    """Ground truth of ``sequences`` recordings (label "sequence"), and what each model found. Scores are distinct."""
+    """Ground truth of ``sequences`` recordings, and what each model found.
+
+    Frames have the label "sequence", and the condition "rough" in the worst 31 % of the weather. Scores are distinct.
+    """
     images = sequences * world.frames
     weather = rng.normal(0, 1, sequences)
     mean = world.ships * np.exp(rng.normal(0, world.ships_spread, sequences) - world.ships_spread**2 / 2)
@@ -86,6 +90,7 @@ def simulate(
     xyxy = np.hstack([corner, corner + wh])
     ease = ease[ship] + rng.normal(0, 0.5, len(ship))
 
+    rough = np.repeat(weather > _ROUGH, world.frames)
     truth = GroundTruth(
         image_id=np.arange(images),
         image=image,
@@ -103,6 +108,7 @@ def simulate(
                 tuple(f"s{number}" for number in range(sequences)),
             )
         },
+        conditions={"rough": rough, "clear": ~rough},
     )
     return truth, [_look(world, truth, ease, weather, skill, rng) for skill in skills]
 

@@ -82,12 +82,14 @@ def p_value(drawn: np.ndarray, units: int, *, counting: float | None = None) -> 
     middle = float(np.median(present))
     if middle == 0:
         return 1.0
-    beyond = np.mean(present <= 0) if middle > 0 else np.mean(present >= 0)
+    ordered = np.sort(present if middle > 0 else -present)
+    # The inverse of np.quantile: of equal values the last, so that 0 itself counts against the difference.
+    beyond = float(np.interp(0.0, ordered, np.arange(len(ordered)))) / max(len(ordered) - 1, 1)
     tail = _least_tail(present)
     if beyond >= tail:
-        z = -_NORMAL.inv_cdf(min(float(beyond), 0.5))
+        z = -_NORMAL.inv_cdf(min(beyond, 0.5))
     else:
-        edge = float(np.quantile(present, tail if middle > 0 else 1 - tail))
+        edge, middle = (float(value) for value in np.quantile(ordered, [tail, 0.5]))
         z = math.inf if edge == middle else -_NORMAL.inv_cdf(tail) * middle / (middle - edge)
     n = _whole_units(units, counting)
     p = _two_sided(z * math.sqrt((n - 1) / n), n - 1)
