@@ -95,11 +95,9 @@ def test_every_severity_is_worse_than_the_one_before(scene, name, seed):
     assert (np.diff(measured) < 0).all(), measured
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "horizon_tilt"])  # moves the ship: see test_tilt.py
 def test_a_large_ship_can_still_be_made_out_at_severity_5(scene, name):
     """Its part of the frame still resembles itself (correlation of the blurred pictures), wherever drops fall."""
-    if name == "horizon_tilt":
-        pytest.skip("moves the ship; its boxes have tests of their own")
     ship = (slice(150, 240), slice(220, 420))
 
     def seen(frame: np.ndarray) -> np.ndarray:
