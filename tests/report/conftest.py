@@ -9,7 +9,7 @@ import pytest
 from evaluation_content import jittered, objects_of, small_dataset, whole_result
 
 from wutdet.dataset.write_coco import write_coco
-from wutdet.report.objects import write_objects
+from wutdet.evaluation.objects_file import write_objects
 
 
 @pytest.fixture
@@ -30,5 +30,5 @@ def evaluation_folder(tmp_path, evaluated):
     result["protocol"]["data"] = str(tmp_path / "data/val.json")
     (folder / "eval.json").write_text(json.dumps(result))
     (folder / "detections.json").write_text(json.dumps(found.to_coco(dataset.image_id)))
-    write_objects(folder / "objects.csv", objects)
+    write_objects(folder / "objects.csv", objects, dataset)
     return folder

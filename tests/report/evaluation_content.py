@@ -84,8 +84,10 @@ def whole_result(**facts) -> dict:
             "crowding": [
                 {"name": name, "low": low, "high": high, "boxes": boxes, "AR": recall - 0.2, "recall50": recall,
                  "size_bins": _parts(("recall50",), recall)}
-                for name, low, high, boxes, recall in (("none", 0, 0, 26, 0.81), ("to 0.3", 0, 0.3, 7, 0.62),
-                                                       ("above", 0.3, 1, 3, 0.33))
+                for name, low, high, boxes, recall in (
+                    ("neighbour 3 widths away or more", None, -3, 26, 0.81), ("nearer than 1 width", -1, 0, 7, 0.62),
+                    ("covered over 30 %", 0.3, None, 3, 0.33),
+                )
             ],
             "recall_by_size": {
                 "iou": 0.5, "score": 0.3125, "found_90_from_px": 45.25,

@@ -30,6 +30,19 @@ def test_recall_is_drawn_at_its_size_on_a_logarithmic_axis():
     assert {"8", "16", "32", "64"} <= set(texts(root))
 
 
+def test_recall_at_any_score_is_a_second_line_above():
+    rows = [
+        dict(point, recall_all=None if point["recall"] is None else min(1.0, point["recall"] + 0.1)) for point in SIZES
+    ]
+    root = parse(size_curve("t", rows, names=("score 0.3 and up", "any score")))
+    lines = [
+        points(p.get("d")) for p in root.iter(f"{SVG}path") if p.get("d").count("L") == 2 and "Z" not in p.get("d")
+    ]
+    every, at_score = lines
+    assert [y for _, y in every[:2]] < [y for _, y in at_score[:2]] and every[2] == at_score[2]
+    assert {"score 0.3 and up", "any score"} <= set(texts(root))
+
+
 def test_the_band_joins_neighbours_that_have_intervals():
     root = parse(size_curve("t", SIZES))
     bands = [p for p in root.iter(f"{SVG}path") if p.get("d").endswith("Z")]
@@ -106,7 +119,7 @@ def test_cells_say_in_words_what_they_draw():
     assert whisker(0.4, None, (0, 1)).text == "–" and whisker(0.4, None, (0, 1)).markup is None
     assert interval_text([-0.01, 0.02], signed=True) == "−0.010 to +0.020"
     assert interval_text([None, 0.2]) == interval_text("ab") == "–"
-    assert scale_of([-0.013, 0.004], symmetric=True) == (-0.02, 0.02) and scale_of([]) == (0, 1)
+    assert scale_of([-0.013, 0.004], symmetric=True) == (-0.015, 0.015) and scale_of([]) == (0, 1)
     assert heat("0.5", 0.5, 12).text == "0.5 (n=12)" and heat("–", None, 0).style is None
     shares = [float(heat("x", share).style.rpartition(",")[2].rstrip(")")) for share in (-1, 0, 0.25, 1, 7)]
     assert shares == sorted(shares) and shares[0] == shares[1] == 0 and shares[3] == shares[4]

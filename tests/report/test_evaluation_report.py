@@ -33,7 +33,7 @@ EXPECTED = (
     "90 % found from 45.2 px up",
     "32–64 px 80 74 0.925 0.775 to 1.000",
     "6+ 4 12 0.310 0.560 0.410 0.610",
-    "above 3 0.130 0.330",
+    "covered over 30 % 3 0.130 0.330",
     "0.567 n=8",
     "Above the horizon 0.083 horizon estimated",
     "Duplicate rate 4.2 %",

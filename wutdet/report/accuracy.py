@@ -198,7 +198,7 @@ def _statistics_table(section: Section, evaluations: Mapping[str, Mapping], prot
         # Downwards, so that intervals have room and a phone shows all.
         sure = any(stat_interval(first, key) for key in keys)
         titles = mapping(first.get("titles"))
-        heads = [Column("figure"), Column("value", number=True), *([Column("interval")] if sure else [])]
+        heads = [Column("figure"), Column("value", number=True), *([Column("interval", number=True)] if sure else [])]
         heads.append(Column("what it is"))
         rows = [
             [
@@ -209,7 +209,9 @@ def _statistics_table(section: Section, evaluations: Mapping[str, Mapping], prot
             ]
             for key in keys
         ]
-        rows.append(["leak rate", leak_text(first.get("leak_rate")), *(["–"] if sure else []), "of the frames"])
+        leaks = leak_text(first.get("leak_rate"))
+        said = [leaks, "of the frames"] if leaks[:1].isdigit() else [None, leaks]
+        rows.append(["leak rate", said[0], *([None] if sure else []), said[1]])
         section.table(title, Table(heads, rows), protocol)
         return
     heads = [Column("model"), *(Column(key, known.get(key, ""), True) for key in keys)]

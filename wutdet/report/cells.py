@@ -36,7 +36,7 @@ def scale_of(values: Iterable[object], symmetric: bool = False) -> tuple[float, 
     numbers = [0.0, *(v for v in values if is_number(v))]
     if symmetric:
         most = max(abs(v) for v in numbers) or 1.0
-        most = nice_ticks(0, most, 2)[-1]
+        most = nice_ticks(0, most)[-1]
         return -most, most
     ticks = nice_ticks(min(numbers), max(numbers) or 1.0)
     return ticks[0], ticks[-1]

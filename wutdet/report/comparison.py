@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from wutdet.report.cells import interval_text, pair, scale_of, whisker
 from wutdet.report.markup import is_number
@@ -24,9 +24,7 @@ def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
     if isinstance(comparison.get("warning"), str):
         section.note(comparison["warning"])
     slices = [mapping(row) for row in sequence(comparison.get("slices")) if mapping(row)]
-    everything = [v for row in (*stats.values(), *slices) for v in (row.get("difference"), *(_interval(row) or ()))]
-    scale = scale_of(everything, symmetric=True)
-    axis = Column("interval", f"{_signed(scale[0])} to {_signed(scale[1])}")
+    scale, axis = _axis(list(stats.values()))
     heads = [Column("figure"), Column("A", number=True), Column("B", number=True), Column("B − A", number=True), axis,
              Column("p", number=True), Column("real?")]  # fmt: skip
     rows = [
@@ -35,6 +33,7 @@ def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
     ]
     section.table("All frames", Table(heads, rows), protocol, wide=True)
     if slices:
+        scale, axis = _axis(slices)
         heads = [Column("slice"), Column("frames", number=True), Column("ships", number=True),
                  Column("B − A", "AP", True), axis, Column("real?")]  # fmt: skip
         rows = [
@@ -48,6 +47,12 @@ def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
             for row in slices
         ]
         section.table("By slice", Table(heads, rows), protocol, wide=True)
+
+
+def _axis(rows: Sequence[Mapping]) -> tuple[tuple[float, float], Column]:
+    """A scale that holds all differences and intervals, and the column that they are drawn in."""
+    scale = scale_of((v for row in rows for v in (row.get("difference"), *(_interval(row) or ()))), symmetric=True)
+    return scale, Column("interval", f"{_signed(scale[0])} to {_signed(scale[1])}")
 
 
 def _verdict(stats: Mapping[str, Mapping]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from wutdet.report.cells import heat, interval_text
-from wutdet.report.charts import Bar, bar_chart
 from wutdet.report.markup import is_number
 from wutdet.report.page import Column, Page, Protocol, Section, Table, Tile
 from wutdet.report.plot import format_number
 from wutdet.report.read import mapping, sequence
+from wutdet.report.row_chart import Row, row_chart
 from wutdet.report.size_curve import edges_text, size_curve
 from wutdet.report.words import ap_text, plain
 
@@ -28,7 +28,7 @@ def density_section(page: Page, evaluation: Mapping, protocol: Protocol) -> None
               "Frames with many ships against frames with few; n is the number of ships.")  # fmt: skip
     if crowding:
         _bars(section, "Found by crowding", crowding, "recall50", protocol,
-              "Share of ships found at IoU .50, by how much their boxes overlap their neighbours'.")  # fmt: skip
+              "Share of ships found at IoU .50, by how near or how covered their neighbours are.")  # fmt: skip
     for title, rows, key in (
         ("AP by size and ships in the frame", per_frame, "AP"),
         ("Found by size and ships in the frame", per_frame, "recall50"),
@@ -52,18 +52,24 @@ def _recall_figure(section: Section, recall: Mapping, protocol: Protocol) -> Non
     if not points:
         section.note("Recall was not measured against size.")
         return
-    found_from = recall.get("found_90_from_px")
-    svg = size_curve("Recall against size", points, found_from=found_from if is_number(found_from) else None)
+    found_from, every = recall.get("found_90_from_px"), recall.get("found_90_from_px_all")
+    score = format_number(recall.get("score"), 3)
+    names = (f"score {score} and up" if is_number(recall.get("score")) else "found", "any score")
+    svg = size_curve(
+        "Recall against size", points, found_from=found_from if is_number(found_from) else None, names=names
+    )
     caption = "Share of ships found"
     if is_number(recall.get("iou")):
         caption += f" at IoU {format_number(recall['iou'])}"
     if is_number(recall.get("score")):
-        caption += f" with scores of {format_number(recall['score'], 3)} and up"
+        caption += f" with scores of {score} and up"
     caption += ", by the square root of the ship's area; the band is its interval. "
     if is_number(found_from):
         caption += f"90 % are found from {format_number(round(found_from, 1))} px up."
     else:
         caption += "There is no size from which on 90 % are found."
+    if is_number(every):
+        caption += f" Counting detections of any score, 90 % are found from {format_number(round(every, 1))} px up."
     heads = [Column("ships of", "px, √area"), Column("ships", number=True), Column("found", number=True),
              Column("recall", number=True), Column("interval")]  # fmt: skip
     rows = [
@@ -76,21 +82,31 @@ def _recall_figure(section: Section, recall: Mapping, protocol: Protocol) -> Non
         ]
         for p in points
     ]
+    if any(is_number(p.get("recall_all")) for p in points):
+        heads.append(Column("recall", "any score", True))
+        rows = [[*cells, ap_text(p.get("recall_all"))] for cells, p in zip(rows, points, strict=True)]
     section.figure("Recall against size", svg, caption, protocol, Table(heads, rows), wide=True)
 
 
 def _bars(section: Section, title: str, rows: Sequence[Mapping], key: str, protocol: Protocol, caption: str) -> None:
-    bars = [Bar(str(row.get("name") or ""), row.get(key), (f"n={plain(row.get('boxes'))}",)) for row in rows]
+    bars = [
+        Row(str(row.get("name") or ""), row.get(key), f"{ap_text(row.get(key))} n={plain(row.get('boxes'))}")
+        for row in rows
+    ]
     figures = [k for k in ("AP", "AP50", "AR", "recall50") if any(k in row for row in rows)]
     heads = [Column("bin"), Column("ships", number=True), *(Column(k, number=True) for k in figures)]
     table = [[str(row.get("name") or ""), plain(row.get("boxes")), *(ap_text(row.get(k)) for k in figures)]
              for row in rows]  # fmt: skip
+    if any(is_number(row.get("false_alarms_per_frame")) for row in rows):
+        heads.append(Column("false alarms", "per frame", True))
+        table = [[*cells, format_number(row.get("false_alarms_per_frame"), 3)]
+                 for cells, row in zip(table, rows, strict=True)]  # fmt: skip
     frames = [row.get("images") for row in rows]
     if all(is_number(count) for count in frames):
         heads.insert(1, Column("frames", number=True))
         table = [[cells[0], plain(count), *cells[1:]] for cells, count in zip(table, frames, strict=True)]
     label = "AP" if key == "AP" else "recall, IoU .50"
-    svg = bar_chart(title, bars, y_label=label, y_range=(0, 1))
+    svg = row_chart(title, bars, x_label=label)
     section.figure(title, svg, caption, protocol, Table(heads, table))
 
 
@@ -139,7 +155,7 @@ def _false_alarms(page: Page, alarms: Mapping, protocol: Protocol) -> None:
         )
     rate = alarms.get("duplicate_rate")
     if is_number(rate):
-        tiles.append(Tile("Duplicate rate", f"{100 * rate:.1f} %", "of the detections"))
+        tiles.append(Tile("Duplicate rate", f"{100 * rate:.1f} %", "duplicates per hit"))
     section.tiles(tiles)
     if not is_number(alarms.get("above_horizon_per_frame")):
         section.note("False alarms above the horizon were not counted: the frames have no horizon.")

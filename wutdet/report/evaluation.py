@@ -10,13 +10,13 @@ import numpy as np
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
 from wutdet.errors import WutdetError
+from wutdet.evaluation.objects_file import read_objects
 from wutdet.files import write_text
 from wutdet.report.accuracy import accuracy_section, accuracy_tiles, intervals_text
 from wutdet.report.density import found_from_text
 from wutdet.report.facts import settings_section
 from wutdet.report.frames import DETECTIONS_FILE, add_examples, read_detections, read_frames
 from wutdet.report.markup import is_number
-from wutdet.report.objects import read_objects
 from wutdet.report.page import Page, Tile
 from wutdet.report.plot import format_number
 from wutdet.report.read import EvaluationRun, mapping
@@ -53,8 +53,8 @@ def write_evaluation_report(
         out: HTML file, or a folder, which gets report.html and report.md.
         dataset: the frames that were evaluated, for the pictures.
         detections: on them, for the example frames.
-        objects: what became of every ship and detection, for the gallery of mistakes; columns as in
-            wutdet.report.objects.COLUMNS.
+        objects: what became of every ship and detection, for the gallery of mistakes; of
+            wutdet.evaluation.objects.objects_table.
         environment: machine and versions, for the protocols.
 
     Returns:

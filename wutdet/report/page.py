@@ -129,7 +129,7 @@ class Section:
             tag(
                 "div",
                 tag("div", tile.name, class_="name"),
-                tag("div", tile.value, class_="value"),
+                tag("div", tile.value, class_="value" if any(map(str.isdigit, tile.value)) else "value words"),
                 tag("div", tile.interval, class_="interval") if tile.interval else None,
                 tag("div", tile.detail, class_="detail") if tile.detail else None,
                 class_="tile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from wutdet.report.plot import (
     unplottable,
 )
 
-_ROW = 30
+_ROW, _ROW_OF_TWO = 30, 44
 _LABEL_MOST = 190.0
+_LINE = int((_LABEL_MOST - 14) / LETTER)
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,10 @@ def row_chart(
     parts = [key, plot.grid(x_label, ticks)]
     zero = plot.x(0.0)
     for index, row in enumerate(rows):
-        middle = plot.top + _ROW * (index + 0.5)
-        parts.append(text(row.label, plot.left - 8, middle + 5, anchor="end"))
+        middle = plot.top + plot.row * (index + 0.5)
+        words = _lines(row.label)
+        for place, line in enumerate(words):
+            parts.append(text(line, plot.left - 8, middle + 5 + 18 * (place - (len(words) - 1) / 2), anchor="end"))
         if not is_number(row.value):
             parts.append(text(missing, zero + 6, middle + 5, colour=MUTED))
             continue
@@ -94,9 +98,10 @@ class _Rows(Plot):
 
     def __init__(self, rows: Sequence[Row], ticks: Sequence[float], top: float):
         super().__init__((ticks[0], ticks[-1]), (0, 1))
-        self.top, self.bottom = top, top + _ROW * len(rows)
+        self.row = _ROW if all(len(_lines(row.label)) == 1 for row in rows) else _ROW_OF_TWO
+        self.top, self.bottom = top, top + self.row * len(rows)
         self.height = self.bottom + 52
-        self.left = min(_LABEL_MOST, 14 + LETTER * max(len(row.label) for row in rows))
+        self.left = 14 + LETTER * max(len(line) for row in rows for line in _lines(row.label))
         self.right = WIDTH - 24 - LETTER * max(len(row.written) or 6 for row in rows)
 
     def grid(self, x_label: str, ticks: Sequence[float]) -> Markup:  # type: ignore[override]
@@ -107,6 +112,11 @@ class _Rows(Plot):
             parts.append(text(format_number(tick), x, self.bottom + 19, anchor="middle"))
         parts.append(text(x_label, (self.left + self.right) / 2, self.bottom + 42, anchor="middle", bold=True))
         return join(parts)
+
+
+def _lines(label: str) -> list[str]:
+    """The label in at most two lines; what does not fit is cut off."""
+    return textwrap.wrap(label, _LINE, max_lines=2, placeholder=" …") or [""]
 
 
 def _legend(groups: Sequence[str]) -> tuple[Markup, int]:

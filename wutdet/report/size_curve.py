@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from wutdet.report.markup import Markup, is_number, tag
-from wutdet.report.plot import Plot, format_number, line_between, nice_ticks, series_colour, text, unplottable
+from wutdet.report.plot import (
+    INK,
+    Plot,
+    format_number,
+    legend,
+    line_between,
+    nice_ticks,
+    series_colour,
+    series_stroke,
+    text,
+    unplottable,
+)
 
 _LABEL = "size of the ship (px, √area)"
 
@@ -18,16 +29,18 @@ def size_curve(
     *,
     found_from: float | None = None,
     share: float = 0.9,
-    y_label: str = "found",
+    names: tuple[str, str] = ("found", "any score"),
 ) -> str:
     """Recall over size, sizes on a logarithmic axis.
 
     Args:
         title: read by screen readers.
         points: by rising size ``{"low_px", "high_px", "boxes", "found", "recall", "interval": [low, high]}``; recall
-            and interval may be None; ``high_px`` of the last may be.
+            and interval may be None; ``high_px`` of the last may be. ``recall_all``, where there is one, is drawn as a
+            second line.
         found_from: size in pixels from which on ``share`` is found; marked.
         share: of ships, for the mark and its line.
+        names: of the two lines.
     """
     sized = [p for p in points if is_number(p.get("low_px")) or is_number(p.get("high_px"))]
     drawn = [(_centre(p), p) for p in sized if is_number(p.get("recall"))]
@@ -35,14 +48,18 @@ def size_curve(
         return unplottable(title, "No ships to find.")
     marks = [x for x, _ in drawn] + ([found_from] if is_number(found_from) and found_from > 0 else [])
     low, high = min(marks) / 1.15, max(marks) * 1.15
-    plot = Plot((math.log2(low), math.log2(high)), nice_ticks(0, 1))
-    parts = [plot.grid("recall"), plot.x_axis(_ticks(low, high), _LABEL)]
+    second = [(x, p["recall_all"]) for x, p in drawn if is_number(p.get("recall_all"))]
+    key, key_rows = legend(names if second else names[:1])
+    plot = Plot((math.log2(low), math.log2(high)), nice_ticks(0, 1), key_rows)
+    parts = [key, plot.grid("recall"), plot.x_axis(_ticks(low, high), _LABEL)]
     parts.append(line_between(plot.left, plot.y(share), plot.right, plot.y(share), "var(--muted,#566370)"))
     parts += _bands(plot, drawn)
-    path = "".join(
-        f"{'L' if i else 'M'}{plot.x(math.log2(x)):.1f} {plot.y(p['recall']):.1f}" for i, (x, p) in enumerate(drawn)
-    )
-    parts.append(tag("path", d=path, style=f"fill:none;stroke:{series_colour(0)};stroke-width:2.5"))
+    for index, line in enumerate((second, [(x, p["recall"]) for x, p in drawn])):
+        path = "".join(
+            f"{'L' if i else 'M'}{plot.x(math.log2(x)):.1f} {plot.y(y):.1f}" for i, (x, y) in enumerate(line)
+        )
+        if path:
+            parts.append(tag("path", d=path, style=series_stroke(1 - index)))
     for x, point in drawn:
         parts.append(
             tag(
@@ -104,11 +121,11 @@ def _mark(plot: Plot, found_from: float, share: float) -> Markup:
     """A vertical line with its words above the plot, where no curve is."""
     x = plot.x(math.log2(found_from))
     words = f"{share:.0%} found from {format_number(round(found_from, 1))} px up".replace("%", " %")
-    style = "fill:none;stroke:var(--c2,#d55e00);stroke-width:2;stroke-dasharray:6 4"
+    style = f"fill:none;stroke:{INK};stroke-width:2;stroke-dasharray:2 4"
     return tag(
         "g",
         tag("path", d=f"M{x:.1f} {plot.top - 8:.1f}V{plot.bottom:.1f}", style=style),
-        text(words, plot.right, plot.top - 15, anchor="end", bold=True, colour="var(--c2,#d55e00)"),
+        text(words, plot.right, plot.top - 15, anchor="end", bold=True),
         class_="mark",
     )
 

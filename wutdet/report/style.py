@@ -39,6 +39,7 @@ a { color: var(--accent); }
 .tile { background: var(--card); border-radius: 10px; padding: 12px 16px; }
 .tile .value { font-size: 1.6rem; overflow-wrap: anywhere; font-weight: 650; line-height: 1.2;
   font-variant-numeric: tabular-nums; }
+.tile .words { font-size: 1.2rem; }
 .tile .interval { font-size: .875rem; font-variant-numeric: tabular-nums; }
 .tile .name, .tile .detail { font-size: .875rem; color: var(--muted); overflow-wrap: anywhere; }
 figcaption { margin-top: 8px; font-size: .9375rem; overflow-wrap: anywhere; }
@@ -88,7 +89,7 @@ summary { cursor: pointer; color: var(--muted); overflow-wrap: anywhere; }
 .is.false_alarm::before { border-color: var(--false); }
 .is.localisation::before { border-color: var(--loc); }
 .is.duplicate::before { border-color: var(--dup); }
-.is.classification::before, .is.both::before { border-color: var(--class); }
+.is.classification::before { border-color: var(--class); }
 .key { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 0 0 12px; font-size: .9375rem; }
 .key span::before { content: ""; display: inline-block; width: 18px; height: 12px; margin-right: 7px;
   border: 3px solid var(--hit); }
@@ -96,7 +97,7 @@ summary { cursor: pointer; color: var(--muted); overflow-wrap: anywhere; }
 .key .false_alarm::before { border-color: var(--false); }
 .key .localisation::before { border-color: var(--loc); }
 .key .duplicate::before { border-color: var(--dup); }
-.key .classification::before, .key .both::before { border-color: var(--class); }
+.key .classification::before { border-color: var(--class); }
 .key .false::before { border-color: var(--false); }
 .key .truth::before { border: 1px solid var(--ink); }
 .key .ignored::before { border-color: var(--ignored); border-style: dotted; }

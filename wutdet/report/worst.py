@@ -19,7 +19,6 @@ SHOWN = {
     "localisation": ("poorly localised", 20),
     "duplicate": ("duplicate", 20),
     "classification": ("wrong category", 20),
-    "both": ("wrong category and place", 10),
 }
 # BGR; the same as in style.py.
 _COLOUR = {
@@ -29,7 +28,6 @@ _COLOUR = {
     "localisation": (0, 213, 255),
     "duplicate": (255, 140, 179),
     "classification": (255, 210, 77),
-    "both": (255, 210, 77),
     "ignored": (200, 200, 200),
 }
 _CROP_PX = 320

@@ -40,7 +40,7 @@ def worst_section(
         evaluation: JSON form of an evaluation, for its size bins and its threshold.
         protocol: shown below.
         dataset: frames that the objects lie in.
-        objects: see wutdet.report.objects.COLUMNS.
+        objects: of wutdet.evaluation.objects.objects_table.
         reason: why dataset or objects are missing, as a sentence.
     """
     section = page.section(_TITLE)
@@ -55,7 +55,7 @@ def worst_section(
         return
     names, edges = _bins(evaluation)
     bins = np.searchsorted(edges, objects["size_px"], side="right")
-    rows = choose_worst(objects, bins, np.asarray(dataset.sequence.codes)[objects["image"]].astype(np.int64) + 1)
+    rows = choose_worst(objects, bins, _groups(dataset)[objects["image"]])
     if not len(rows):
         section.paragraph("There is no mistake to show: every ship was found once, and nothing else.")
         return
@@ -85,6 +85,12 @@ def worst_section(
         ),
         _markdown(dataset, objects, shown),
     )
+
+
+def _groups(dataset: Dataset) -> np.ndarray:
+    """int64 [M]: the sequence of each frame; a number of its own where it belongs to none."""
+    codes = np.asarray(dataset.sequence.codes, dtype=np.int64)
+    return np.where(codes >= 0, codes, codes.max(initial=0) + 1 + np.arange(len(codes)))
 
 
 def _bins(evaluation: Mapping) -> tuple[list[str], np.ndarray]:
