@@ -141,7 +141,8 @@ def bootstrap(
         precision, recall = by_category(matches, protocol, resampling, limited, index, images, native)
         for stat in group:
             rows = threshold_rows(matches, protocol, stat.iou)
-            values = (precision if stat.kind == "precision" else recall)[:, :, rows].reshape(resampling.resamples, -1)
+            values = (precision if stat.kind == "precision" else recall)[:, :, rows]
+            values = values.reshape(resampling.resamples, matches.category_count * len(rows))
             present = ~np.isnan(values)
             count = present.sum(axis=1)
             total = np.where(present, values, 0).sum(axis=1)
