@@ -428,6 +428,10 @@ class DetectConfig:
     """NMS threshold, for models that need NMS."""
     max_det: int = 300
     """Most boxes per frame."""
+    tile: int = 0
+    """Side of square tiles in pixels of the frame, looked at one by one beside the whole frame; 0 means no tiles."""
+    tile_overlap: float = 0.2
+    """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     save: Path | None = None
