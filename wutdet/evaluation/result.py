@@ -65,6 +65,7 @@ class EvaluationResult:
             "schema": self.schema,
             "protocol": dict(self.protocol),
             "stats": dict(self.stats),
+            "titles": dict(self.titles),
             "threshold": None if self.threshold is None else dict(self.threshold),
             "size_bins": [dict(row) for row in self.size_bins],
             "presets": {name: dict(stats) for name, stats in self.presets.items()},
