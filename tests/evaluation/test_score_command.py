@@ -86,7 +86,7 @@ def test_flags_may_be_booleans(tmp_path):
 def test_a_score_above_1_is_taken_with_a_warning(tmp_path, caplog):
     result = score(tmp_path, {**TRUTH, "annotations": [box(0)]}, [box(0, score=0.9), box(1, score=37.5)])
     assert result.stats["AP50"] == pytest.approx(0.5)
-    assert "detections[1]: score 37.5 is outside 0..1" in caplog.text
+    assert f"detections[1] (image_id {TRUTH['images'][1]['id']}): score 37.5 is outside 0..1" in caplog.text
 
 
 def changed(rows: list, index: int, **keys) -> list:
