@@ -33,7 +33,7 @@ def _read(path: Path) -> bytes:
         text = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the file ({error.strerror})", file=path) from error
-    if not text.strip():
+    if len(text) < 1000 and not text.strip():
         raise DataError(f"the file is empty ({len(text)} bytes)", file=path, hint="no detections at all are written []")
     return text
 
