@@ -1,8 +1,8 @@
 """Made-up COCO files for the evaluation benchmark: a fleet of boxes, and what a middling detector finds of them.
 
 Frames are 1920x1080. Most ships are small and near the horizon, some frames are crowded, some are empty. The detector
-misses small ships more often, places boxes worse the smaller they are, finds some ships twice, and fills up with false
-alarms of low score, which keep some distance in score from its better boxes but overlap with them, as real ones do.
+misses small ships more often, places boxes worse the smaller they are, finds some ships twice, and has many false
+alarms, most of them of low score.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ import numpy as np
 from wutdet.files import write_json
 
 _WIDTH, _HEIGHT, _HORIZON = 1920, 1080, 420
-_MOST_PER_FRAME = 300  # ultralytics' limit
 _STAMP = "benchmark-files.json"
-_CHUNK = 50_000  # rows in memory as text at a time
 
 
 @dataclass(frozen=True)
