@@ -135,4 +135,5 @@ NB_MODULE(_kernels, module) {
              nb::arg("base"), nb::arg("base_offsets"), nb::arg("base_group"), nb::arg("min_boxes"), nb::arg("iou"),
              nb::arg("share"), "First frame that shows the same boxes; see wutdet.dataset.hashing.");
   wutdet::bind_evaluation(module);
+  wutdet::bind_coco(module);
 }

@@ -29,4 +29,7 @@ Array to_numpy(std::unique_ptr<Value[]> values, std::initializer_list<std::size_
 // Adds match_boxes, precision_at_recall and weighted_precision.
 void bind_evaluation(nb::module_& module);
 
+// Adds read_coco_results and read_coco_truth.
+void bind_coco(nb::module_& module);
+
 }  // namespace wutdet

@@ -449,7 +449,8 @@ class BenchConfig:
     """Time artefacts side by side in one run."""
 
     models: Positional[tuple[str, ...]]
-    """Artefacts (.onnx), or the name 'index' for the 100,576-image index benchmark."""
+    """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, or 'eval' for the evaluator beside
+    pycocotools, faster-coco-eval and hotcoco (those that are installed)."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     runs: int = 50
@@ -459,7 +460,8 @@ class BenchConfig:
     images: str | None = None
     """Pictures to run on; by default one rendered frame."""
     work: Path | None = None
-    """Folder for 'index': where the generated tree goes (about 900 MB of small files); by default temporary."""
+    """Folder for the generated files of 'index' (about 900 MB of small files) and 'eval' (350 MB), which are then kept
+    and used again; by default temporary."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from coco_scenes import as_pycocotools, pycocotools_eval, scene, write_files
 from wutdet.cli import run as run_command_line
 from wutdet.config import ScoreConfig
 from wutdet.errors import DataError
+from wutdet.evaluation.coco_files import read_ground_truth
 from wutdet.scorecard import run_score as run
 
 TRUTH, RESULTS = scene(11, images=5, boxes=10, detections=20)
@@ -86,7 +87,7 @@ def test_flags_may_be_booleans(tmp_path):
 def test_a_score_above_1_is_taken_with_a_warning(tmp_path, caplog):
     result = score(tmp_path, {**TRUTH, "annotations": [box(0)]}, [box(0, score=0.9), box(1, score=37.5)])
     assert result.stats["AP50"] == pytest.approx(0.5)
-    assert "detections[1]: score 37.5 is outside 0..1" in caplog.text
+    assert f"detections[1] (image_id {TRUTH['images'][1]['id']}): score 37.5 is outside 0..1" in caplog.text
 
 
 def changed(rows: list, index: int, **keys) -> list:
@@ -102,6 +103,7 @@ def without(rows: list, index: int, key: str) -> list:
 
 
 A, R = TRUTH["annotations"], RESULTS
+TEXT_TRUTH = {**TRUTH, "images": [{"id": "frame 7"}], "annotations": []}
 BAD = {
     "results are an object": (TRUTH, {"annotations": R}, r"must be a list"),
     "results are text": (TRUTH, "boxes", r"must be a list, is str"),
@@ -131,6 +133,16 @@ BAD = {
     "inverted truth": ({**TRUTH, "annotations": changed(A, 1, bbox=[5, 5, 3, -4])}, R, r"annotations\[1\].*negative"),
     "NaN area": ({**TRUTH, "annotations": changed(A, 1, area=float("nan"))}, R, r"annotations\[1\].*'area' must be"),
     "repeated annotation": ({**TRUTH, "annotations": [*A, A[1]]}, R, r"was given to annotations\[1\] already"),
+    "repeated category": ({**TRUTH, "categories": [{"id": 6}] * 2}, R, r"categories\[1\]: id 6 .* categories\[0\]"),
+    "true in a box": (TRUTH, changed(R, 1, bbox=[True, 2, 3, 4]), r"detections\[1\].*4 finite numbers"),
+    "text in a box": (TRUTH, changed(R, 1, bbox=["1", 2, 3, 4]), r"detections\[1\].*4 finite numbers"),
+    "box beyond doubles": (TRUTH, changed(R, 1, bbox=[0, 0, 1e200, 1e200]), r"detections\[1\].*is too large"),
+    "edge beyond doubles": (TRUTH, changed(R, 1, bbox=[1.7e308, 0, 1.7e308, 0]), r"detections\[1\].*is too large"),
+    "huge id": (TRUTH, changed(R, 2, image_id=2**63), r"detections\[2\].*must be below 2\^63, is 9223372036854775808"),
+    "huge id of an image": ({**TRUTH, "images": [{"id": 1e300}]}, R, r"images\[0\]: 'id' must be below 2\^63"),
+    "endless text id": (TRUTH, [{**R[0], "image_id": "7" * 2000}], r"detections\[0\].*has 2000 characters"),
+    "unknown text id": (TEXT_TRUTH, [{**R[0], "image_id": "frame 8"}], r"no image with id 'frame 8' in the ground tr"),
+    "numbers for text": (TEXT_TRUTH, R[:1], r"detections\[0\].*ids are numbers here, but strings in the ground truth"),
     "repeated image": ({**TRUTH, "images": [TRUTH["images"][0]] * 2}, R, r"images\[1\]: id .* images\[0\]"),
 }  # fmt: skip
 
@@ -141,6 +153,58 @@ def test_bad_files_are_refused_with_file_and_place(case, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         score(tmp_path, truth, results)
     assert caught.value.file in (str(tmp_path / "truth.json"), str(tmp_path / "results.json"))
+
+
+@pytest.mark.parametrize("content", [b"", b" \n"], ids=["no bytes", "only space"])
+def test_an_empty_file_is_not_an_empty_list(content, tmp_path):
+    # A tool that died while writing leaves such a file; "no detections" would be AP 0 in silence.
+    truth_path, results_path = write_files(tmp_path, TRUTH, RESULTS)
+    for path in (results_path, truth_path):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=rf"{path.name}: the file is empty \({len(content)} bytes\)") as caught:
+            run(ScoreConfig(truth_path, (results_path,)))
+        assert "[]" in caught.value.hint
+
+
+def test_json_that_only_hostile_files_hold_is_refused(tmp_path):
+    truth_path, results_path = write_files(tmp_path, TRUTH, RESULTS)
+    for text, message in (("[" * 200_000, "nested too deeply"), ("[" + "1" * 5000 + "]", "not COCO: .*digits")):
+        results_path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            run(ScoreConfig(truth_path, (results_path,)))
+
+
+def test_no_images_at_all(tmp_path):
+    result = score(tmp_path, {"images": [], "annotations": [], "categories": [{"id": 1}]}, [])
+    assert result.stats["AP"] is None and result.protocol["images"] == 0
+
+
+def test_50000_detections_in_one_image(tmp_path):
+    rng = np.random.default_rng(0)
+    boxes = np.c_[rng.uniform(0, 500, (50_000, 2)), rng.uniform(5, 80, (50_000, 2))].tolist()
+    scores = (rng.permutation(50_000) / 50_000).tolist()
+    image, category = TRUTH["images"][0]["id"], TRUTH["categories"][0]["id"]
+    results = [
+        {"image_id": image, "category_id": category, "bbox": b, "score": s} for b, s in zip(boxes, scores, strict=True)
+    ]
+    truth = {**TRUTH, "annotations": [
+        {"id": i + 1, "image_id": image, "category_id": category, "bbox": b, "area": b[2] * b[3], "iscrowd": 0}
+        for i, b in enumerate(boxes[:200])
+    ]}  # fmt: skip
+    result = score(tmp_path, truth, results)
+    np.testing.assert_array_equal(as_pycocotools(result.stats), pycocotools_eval(truth, results).stats)
+    assert (result.protocol["detections"], result.protocol["detections_over_limit"]) == (50_000, 49_900)
+
+
+def test_sizes_and_split_of_the_images_are_kept(tmp_path):
+    images = [{**image, "split": "val"} for image in TRUTH["images"]]
+    path = tmp_path / "truth.json"
+    for extra in ({}, {"width": True}, {"height": 0}, {"split": ["val"]}):
+        path.write_text(json.dumps({**TRUTH, "images": [{**images[0], **extra}, *images[1:]]}))
+        table, _ = read_ground_truth(path)
+        assert table.split == (None if "split" in extra else "val")
+        known = None if extra.keys() & {"width", "height"} else [[640, 480]] * len(images)
+        assert (table.size_wh if known is None else table.size_wh.tolist()) == known
 
 
 def test_files_that_are_not_json_are_refused(tmp_path):

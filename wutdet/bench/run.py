@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 import tempfile
@@ -17,6 +18,12 @@ from wutdet.errors import DataError, ModelError, UsageError
 log = logging.getLogger(__name__)
 
 SCHEMA = "wutdet.bench/1"
+
+# Names in the place of models: benchmarks that time something else.
+_BENCHMARKS = {
+    "index": "wutdet.bench.index:run_index_benchmark",
+    "eval": "wutdet.bench.evaluation:run_evaluation_benchmark",
+}
 
 
 @dataclass(frozen=True)
@@ -60,19 +67,19 @@ class BenchResult:
 
 
 def run(config: BenchConfig):
-    """Times artefacts, or runs the index benchmark for the name ``index``.
+    """Times artefacts, or runs the benchmark of the index or of the evaluator for the names ``index`` and ``eval``.
 
     Raises:
-        UsageError: ``index`` beside models, or runs below 1.
+        UsageError: one of these names beside models, or runs below 1.
         ModelError: a model cannot be read.
         DataError: no picture to run on.
     """
-    if "index" in config.models:
-        if len(config.models) > 1:
-            raise UsageError("'index' is a benchmark of its own", hint="run 'wutdet bench index' alone")
-        from wutdet.bench.index import run_index_benchmark
-
-        return run_index_benchmark(config.work)
+    for name in _BENCHMARKS:
+        if name in config.models:
+            if len(config.models) > 1:
+                raise UsageError(f"'{name}' is a benchmark of its own", hint=f"run 'wutdet bench {name}' alone")
+            module, function = _BENCHMARKS[name].split(":")
+            return getattr(importlib.import_module(module), function)(config.work)
     if config.runs < 1 or config.warmup < 0:
         raise UsageError(f"--runs must be at least 1 and --warmup at least 0, received {config.runs}, {config.warmup}")
     from wutdet.bench.timing import machine, time_detectors

@@ -2,6 +2,9 @@
 
 Unlike ``wutdet.dataset.coco`` this needs no images, keeps several categories apart and never rounds. pycocotools drops
 boxes with unknown categories and mixes up repeated ids in silence; here both are errors.
+
+Well-formed files take the native reader (coco_fast.py). What it declines is read here in full, with the same figures
+or with a diagnosis.
 """
 
 from __future__ import annotations
@@ -9,28 +12,46 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from wutdet.errors import DataError
+from wutdet.evaluation import coco_fast
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
 log = logging.getLogger(__name__)
 
 
-def _load(path: Path):
+_LONGEST_ID = 1000  # characters of an id that is a string; NumPy gives every one the room of the longest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the file ({error.strerror})", file=path) from error
+    if len(text) < 1000 and not text.strip():
+        raise DataError(f"the file is empty ({len(text)} bytes)", file=path, hint="no detections at all are written []")
+    return text
+
+
+def _parse(text: bytes, path: Path):
     # Half a million small lists at once: the cyclic collector would walk all of them again and again, for nothing.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read the file ({error.strerror})", file=path) from error
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"not valid JSON: {error.msg}", file=path, line=error.lineno) from error
     except UnicodeDecodeError as error:
         raise DataError(f"not JSON text ({error.reason} at byte {error.start})", file=path) from error
+    except RecursionError as error:
+        raise DataError("not COCO: lists or objects are nested too deeply", file=path) from error
+    except ValueError as error:  # whole numbers of thousands of digits
+        raise DataError(f"not COCO: {error}", file=path) from error
     finally:
         if collecting:
             gc.enable()
@@ -76,7 +97,8 @@ class _Rows:
             array = np.array(values) if values else np.zeros(shape)
         except (ValueError, OverflowError):
             array = np.array(None)
-        plain = bool(width) or set(map(type, values)) <= {int, float}
+        flat = values if not width else chain.from_iterable(v for v in values if isinstance(v, list))
+        plain = set(map(type, flat)) <= {int, float}
         if plain and array.dtype.kind in "iuf" and array.shape == shape:
             array = array.astype(np.float64)
             if np.isfinite(array).all():
@@ -99,10 +121,16 @@ class _Rows:
         """int64 or str [N]."""
         values = self.column(key)
         kinds = set(map(type, values))
-        if kinds <= {int}:
-            return np.array(values, dtype=np.int64)
         if kinds == {str}:
+            if max(map(len, values)) > _LONGEST_ID:
+                index = next(i for i, value in enumerate(values) if len(value) > _LONGEST_ID)
+                raise self.error(f"'{key}' has {len(values[index])} characters, more than {_LONGEST_ID}", index)
             return np.array(values)
+        if kinds <= {int}:
+            try:
+                return np.array(values, dtype=np.int64)
+            except OverflowError:
+                pass
         first = type(values[0])
         for index, value in enumerate(values):
             if type(value) not in (int, str) and not (type(value) is float and value.is_integer()):
@@ -110,6 +138,8 @@ class _Rows:
             if (type(value) is str) != (first is str):
                 raise self.error(f"'{key}' is {value!r:.60}, but that of {self.what}[0] is {values[0]!r:.60}: "
                                  "numbers and strings are mixed", index)  # fmt: skip
+            if type(value) is not str and abs(value) >= 2**63:
+                raise self.error(f"'{key}' must be below 2^63, is {value!r:.60}", index)
         return np.array([int(value) for value in values], dtype=np.int64)
 
     def unique_ids(self, key: str) -> np.ndarray:
@@ -155,9 +185,17 @@ class _Rows:
             raise self.error(f"bbox {xywh[index].tolist()} has a negative width or height "
                              f"({int(negative.sum())} such boxes)", index,
                              "bbox is [left, top, width, height] in pixels, not corners")  # fmt: skip
-        xyxy = xywh.copy()
-        xyxy[:, 2:] += xywh[:, :2]
-        return xyxy, xywh[:, 2] * xywh[:, 3]
+        boxes = coco_fast.corners(xywh.copy())
+        if boxes is None:
+            index = next(i for i, box in enumerate(xywh) if coco_fast.corners(box[None].copy()) is None)
+            raise self.error(f"bbox {xywh[index].tolist()} is too large", index)
+        return boxes
+
+    def sizes(self) -> np.ndarray | None:
+        """float64 [N, 2] width and height; None where one is absent or not a number above 0."""
+        size = [(row.get("width"), row.get("height")) for row in self.rows]
+        known = all(type(side) in (int, float) and 0 < side <= sys.float_info.max for pair in size for side in pair)
+        return np.array(size, dtype=np.float64).reshape(-1, 2) if known else None
 
 
 def read_ground_truth(path: str | Path) -> tuple[GroundTruth, np.ndarray]:
@@ -170,7 +208,18 @@ def read_ground_truth(path: str | Path) -> tuple[GroundTruth, np.ndarray]:
         DataError: unreadable, not COCO, repeated or dangling ids, boxes that are not boxes.
     """
     path = Path(path)
-    content = _load(path)
+    text = _read(path)
+    table, category_ids, has_id_0 = coco_fast.ground_truth(text, path.stem) or _full_ground_truth(text, path)
+    if has_id_0:
+        log.info("an annotation has id 0: pycocotools takes hits of it for misses, so its figures may be lower")
+    alone = int((table.ignore & ~table.crowd).sum())
+    if alone:
+        log.info("%d boxes have 'ignore' without 'iscrowd': ignored here, pycocotools would count them", alone)
+    return table, category_ids
+
+
+def _full_ground_truth(text: bytes, path: Path) -> tuple[GroundTruth, np.ndarray, bool]:
+    content = _parse(text, path)
     if not isinstance(content, dict):
         hint = "did you swap the two files?" if isinstance(content, list) else ""
         raise DataError(f"COCO ground truth must be an object, is {type(content).__name__}", file=path, hint=hint)
@@ -187,17 +236,13 @@ def read_ground_truth(path: str | Path) -> tuple[GroundTruth, np.ndarray]:
     category_ids = categories.unique_ids("id")
     order = np.argsort(category_ids, kind="stable")
     names = [str(row.get("name", row["id"])) for row in categories.rows]
-    if annotations.rows and "id" in annotations.rows[0] and (annotations.unique_ids("id") == 0).any():
-        log.info("an annotation has id 0: pycocotools takes hits of it for misses, so its figures may be lower")
+    with_ids = bool(annotations.rows) and "id" in annotations.rows[0]
+    has_id_0 = with_ids and bool((annotations.unique_ids("id") == 0).any())
     xyxy, box_area = annotations.boxes()
     area = [row.get("area") for row in annotations.rows]
     area = [own if own is not None else box for own, box in zip(area, box_area.tolist(), strict=True)]
     crowd, ignore = annotations.flags("iscrowd"), annotations.flags("ignore")
-    if (ignore & ~crowd).any():
-        log.info("%d boxes have 'ignore' without 'iscrowd': ignored here, pycocotools would count them",
-                 int((ignore & ~crowd).sum()))  # fmt: skip
-    splits = {row.get("split") for row in images.rows}
-    split = splits.pop() if len(splits) == 1 else None
+    splits = {row["split"] if isinstance(row.get("split"), str) else None for row in images.rows}
     table = GroundTruth(
         image_id=image_ids,
         image=annotations.rows_of("image_id", image_ids, "image"),
@@ -209,9 +254,10 @@ def read_ground_truth(path: str | Path) -> tuple[GroundTruth, np.ndarray]:
         crowd=crowd,
         category_names=tuple(names[index] for index in order),
         name=path.stem,
-        split=split if isinstance(split, str) else None,
+        split=splits.pop() if len(splits) == 1 else None,
+        size_wh=images.sizes(),
     )
-    return table, category_ids[order]
+    return table, category_ids[order], has_id_0
 
 
 def read_results(path: str | Path, ground_truth: GroundTruth, category_ids: np.ndarray) -> FoundBoxes:
@@ -225,7 +271,20 @@ def read_results(path: str | Path, ground_truth: GroundTruth, category_ids: np.n
         DataError: unreadable, not a list of detections, unknown ids, boxes or scores that are not numbers.
     """
     path = Path(path)
-    content = _load(path)
+    text = _read(path)
+    found = coco_fast.results(text, ground_truth, category_ids)
+    found = _full_results(text, path, ground_truth, category_ids) if found is None else found
+    outside = (found.score < 0) | (found.score > 1)
+    if outside.any():
+        index = int(np.argmax(outside))
+        log.warning("%s: detections[%d] (image_id %r): score %g is outside 0..1 (%d such); only the order of scores "
+                    "counts", path, index, ground_truth.image_id[found.image[index]].item(), found.score[index],
+                    int(outside.sum()))  # fmt: skip
+    return found
+
+
+def _full_results(text: bytes, path: Path, ground_truth: GroundTruth, category_ids: np.ndarray) -> FoundBoxes:
+    content = _parse(text, path)
     if isinstance(content, dict):
         hint = "did you swap the two files?" if "images" in content else "only the list itself belongs in the file"
         raise DataError("COCO results must be a list of detections, this is an object with "
@@ -235,8 +294,4 @@ def read_results(path: str | Path, ground_truth: GroundTruth, category_ids: np.n
     category = results.rows_of("category_id", category_ids, "category")
     xyxy, area = results.boxes()
     score = results.numbers("score", results.column("score"))
-    outside = (score < 0) | (score > 1)
-    if outside.any():
-        log.warning("%s: detections[%d]: score %g is outside 0..1 (%d such); only the order of scores counts",
-                    path, int(np.argmax(outside)), score[np.argmax(outside)], int(outside.sum()))  # fmt: skip
     return FoundBoxes(image, category, xyxy, area, score)
