@@ -481,6 +481,6 @@ class ReportConfig:
     """Write the HTML report of a run folder again."""
 
     run: Positional[Path]
-    """Run folder of 'wutdet train' or 'wutdet demo'."""
+    """Run folder of 'wutdet train' or 'wutdet demo', or the folder of 'wutdet eval --report'."""
     out: Path | None = None
     """File to write; by default RUN/report.html."""

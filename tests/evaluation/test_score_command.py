@@ -219,3 +219,17 @@ def test_files_that_are_not_json_are_refused(tmp_path):
         run(ScoreConfig(tmp_path / "absent.json", (results_path,)))
     with pytest.raises(DataError, match=r"cannot read the file \(Is a directory"):
         run(ScoreConfig(truth_path, (tmp_path,)))
+
+
+def test_labels_of_images_make_slices_and_sequences(tmp_path):
+    truth = copy.deepcopy(TRUTH)
+    for number, image in enumerate(truth["images"]):
+        image |= {"sequence_id": number % 2, "attributes": {"scene": "port", "weather": f"w{number % 2}"}}
+        image["condition"] = "fog" if number == 0 else None
+    truth["info"] = {"note": 'not the "images": [1, 2] that count'}
+    result = score(tmp_path, truth, RESULTS)
+    slices = {(row["by"], row["name"]) for row in result.slices}
+    # Weather parts the frames as the sequences do, and comes later; every frame is of the same scene.
+    assert slices == {("sequence", "0"), ("sequence", "1"), ("condition", "fog"), ("condition", "clear")}
+    assert result.intervals["unit"] == "sequence" and result.intervals["units"] == 2
+    assert score(tmp_path, TRUTH, RESULTS).intervals["unit"] == "image"

@@ -20,6 +20,7 @@ import numpy as np
 
 from wutdet.errors import DataError
 from wutdet.evaluation import coco_fast
+from wutdet.evaluation.image_labels import with_labels
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
 log = logging.getLogger(__name__)
@@ -215,7 +216,7 @@ def read_ground_truth(path: str | Path) -> tuple[GroundTruth, np.ndarray]:
     alone = int((table.ignore & ~table.crowd).sum())
     if alone:
         log.info("%d boxes have 'ignore' without 'iscrowd': ignored here, pycocotools would count them", alone)
-    return table, category_ids
+    return with_labels(table, text), category_ids
 
 
 def _full_ground_truth(text: bytes, path: Path) -> tuple[GroundTruth, np.ndarray, bool]:

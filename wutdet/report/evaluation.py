@@ -191,7 +191,7 @@ def _frames_of(run: EvaluationRun) -> Dataset:
         raise WutdetError("eval.json does not say which data were evaluated")
     inside = run.folder / str(data)
     dataset = read_frames(inside if not Path(str(data)).exists() and inside.exists() else data,
-                          protocol.get("classes"), protocol.get("split"))  # fmt: skip
+                          protocol.get("classes"), protocol.get("split_chosen", protocol.get("split")))  # fmt: skip
     for key, count in (("images", len(dataset)), ("boxes", int((~dataset.ignore).sum()))):
         if is_number(protocol.get(key)) and protocol[key] != count:
             raise WutdetError(f"the data have changed since: {plain(count)} {key} there, {protocol[key]} evaluated",
