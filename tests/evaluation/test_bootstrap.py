@@ -58,7 +58,7 @@ def same(a: dict, b: dict) -> None:
 def test_native_equals_numpy(name, whole_pixels, rng):
     matches, protocol = passes(name, *contested(1, crowd=0.1, whole_pixels=whole_pixels))
     some_images = rng.random(8) < 0.7
-    for resampling in (draw(np.arange(8), "image", 15, 0), draw(np.arange(8) // 2, "sequence", 15, 1)):
+    for resampling in (draw(np.arange(8), "image", 5, 0), draw(np.arange(8) // 2, "sequence", 5, 1)):
         for images in (None, some_images):
             native = bootstrap(matches, protocol, resampling, images=images)
             reference = bootstrap(matches, protocol, resampling, images=images, native=False)

@@ -104,9 +104,9 @@ def slice_rows(
         stats = summarise(matches, protocol, stats=names, images=part.images, ranking=ranking)
         boxes = int(count_positives(matches, [ALL], part.images).sum())
         units = len(np.unique(units_everywhere[part.images]))
-        unit, worth, bounds = "image", None, {}
+        unit = "image" if resampling is None else resampling.unit
+        worth, bounds = None, {}
         if resampling is not None and boxes:
-            unit = resampling.unit
             worth = effective_units_of(matches, protocol, resampling, stats=with_interval, images=part.images)
             drawn = bootstrap(matches, protocol, resampling, stats=with_interval, images=part.images, ranking=ranking)
             bounds = {name: interval(values, units, counting=worth[name]) for name, values in drawn.items()}
