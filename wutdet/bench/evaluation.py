@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,8 @@ class EvaluationBenchmark:
     """What was measured.
 
     Attributes:
-        machine: what it depends on; ``load_1min_before`` tells whether the machine did other work.
+        machine: what it depends on; ``load_1min_before`` and ``load_1min_after`` tell whether the machine did other
+            work (the measurement itself makes for at most 2), in which case CPU seconds say more than wall seconds.
         rows: one per evaluator and size: evaluator, version, images, boxes, detections, runs; seconds, cpu_s, peak_mb
             (medians, MB of 2^20 bytes), all_seconds, AP, difference (largest to pycocotools' 12 statistics; None where
             it was not measured), parts (median seconds); or ``absent``, the reason.
@@ -50,7 +52,8 @@ class EvaluationBenchmark:
     def to_text(self) -> str:
         facts = self.machine
         lines = [
-            f"{facts['cpu']}, {facts['cores']} cores, load average before {facts.get('load_1min_before', 'unknown')}; "
+            f"{facts['cpu']}, {facts['cores']} cores, load average before "
+            f"{facts.get('load_1min_before', 'unknown')}, after {facts.get('load_1min_after', 'unknown')}; "
             "COCO files read and scored, medians of runs in turn"
         ]
         size = None
@@ -119,6 +122,8 @@ def run_evaluation_benchmark(
     reference = next((row["stats"] for row in rows if row["evaluator"] == "pycocotools" and "stats" in row), None)
     if full_size is not None:
         rows += _rows(Path(work), full_size, ["wutdet", "wutdet-full"], runs)
+    if hasattr(os, "getloadavg"):
+        facts["load_1min_after"] = round(os.getloadavg()[0], 2)
     for row in rows:
         if "stats" in row:
             same = reference is not None and row["images"] == sizes.images
