@@ -22,6 +22,7 @@ from wutdet.files import write_json
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.draw import annotated_output, draw_boxes
 from wutdet.runtime.sources import Frame, Source, open_source
+from wutdet.runtime.tiling import TiledDetector
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +81,17 @@ def run(config: DetectConfig) -> DetectResult:
     if config.stride < 1:
         raise UsageError(f"--stride must be at least 1, received {config.stride}")
     detector = Detector(config.model, threads=config.threads, conf=config.conf, iou=config.iou, max_det=config.max_det)
+    if config.tile:
+        detector = TiledDetector(detector, config.tile, config.tile_overlap)
     source = open_source(config.source)
     writer = None if config.save is None else annotated_output(config.save, source, config.stride)
     log.info(
-        "%s on %s, score threshold %.3f, input %d",
+        "%s on %s, score threshold %.3f, input %d%s",
         detector.path.name,
         config.source,
         detector.threshold,
         detector.imgsz,
+        f", tiles of {config.tile} px and the whole frame" if config.tile else "",
     )
     times, boxes, unreadable = [], 0, []
     coco_results: list[dict] = []

@@ -1,0 +1,395 @@
+"""Tiles: every pixel is looked at, and every ship comes out once and whole.
+
+Ships are painted rectangles, so the truth is known: a fake detector sees the extent of each colour in what it is shown.
+"""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_detectors import IMGSZ, smooth_picture
+
+import wutdet.runtime.tiling as tiling
+from wutdet.config import DetectConfig
+from wutdet.detections import Detections
+from wutdet.errors import DataError, UsageError
+from wutdet.runtime.detect import run
+from wutdet.runtime.detector import Detector
+from wutdet.runtime.tiling import TiledDetector, merge_passes, parts_of_others, tile_windows
+
+
+class PaintedShips:
+    """Finds what ``paint`` has painted: the extent of every colour, unless too small at the scale of its input.
+
+    What is shown large scores .9, also where it is only a part; what is scaled down scores .5. So parts outdo wholes.
+    """
+
+    category_names = ("ship", "buoy")
+    threshold = 0.001
+    stride = 32
+    metadata = path = None
+
+    def __init__(self, imgsz: int = 64, max_det: int = 300, smallest: float = 3.0):
+        self.imgsz, self.max_det, self.smallest = imgsz, max_det, smallest
+        self.shown: list[tuple[int, int]] = []
+
+    def __call__(self, picture: np.ndarray) -> Detections:
+        self.shown.append(picture.shape[1::-1])
+        scale = self.imgsz / max(picture.shape[:2])
+        boxes, scores, categories = [], [], []
+        for channel in (0, 1):
+            for colour in np.unique(picture[..., channel][picture[..., channel] > 0]):
+                y, x = np.nonzero(picture[..., channel] == colour)
+                box = x.min(), y.min(), x.max() + 1, y.max() + 1
+                if min(box[2] - box[0], box[3] - box[1]) * scale >= self.smallest:
+                    boxes.append(box)
+                    scores.append((0.9 if scale >= 1 else 0.5) - colour / 1000)
+                    categories.append(picture[y[0], x[0], 2])
+        order = np.argsort(-np.array(scores), kind="stable")[: self.max_det]
+        columns = np.array(boxes, float).reshape(-1, 4), np.array(scores), np.array(categories)
+        return Detections(*(column[order] for column in columns), np.zeros(len(order)), self.category_names)
+
+
+def paint(size_wh: tuple[int, int], ships, channel: int = 0, onto: np.ndarray | None = None) -> np.ndarray:
+    """A black frame with rectangles (xyxy), each in its own colour."""
+    frame = np.zeros((size_wh[1], size_wh[0], 3), np.uint8) if onto is None else onto
+    for colour, (x1, y1, x2, y2) in enumerate(ships, 1):
+        frame[y1:y2, x1:x2, channel] = colour
+    return frame
+
+
+def found_boxes(found: Detections) -> list[tuple[int, ...]]:
+    assert (found.xyxy == found.xyxy.round()).all()
+    return sorted(tuple(box) for box in found.xyxy.astype(int).tolist())
+
+
+# --- the grid --------------------------------------------------------------------------------------------------
+
+sides = st.integers(1, 400)
+
+
+@given(sides, sides, st.integers(32, 200), st.floats(0, 0.9))
+@settings(max_examples=200, deadline=None)
+def test_tiles_cover_every_pixel_are_equally_large_and_overlap_enough(width, height, tile, overlap):
+    windows = tile_windows((width, height), tile, overlap)
+    seen = np.zeros((height, width), int)
+    for x1, y1, x2, y2 in windows:
+        assert 0 <= x1 < x2 <= width
+        assert 0 <= y1 < y2 <= height
+        assert (x2 - x1, y2 - y1) == (min(tile, width), min(tile, height))
+        seen[y1:y2, x1:x2] += 1
+    assert seen.min() >= 1
+    assert len(np.unique(windows, axis=0)) == len(windows)
+    for low, high in ((0, 2), (1, 3)):
+        starts, ends = np.unique(windows[:, low]), np.unique(windows[:, high])
+        assert (ends[:-1] - starts[1:] >= tile * overlap - 1e-6).all()
+        # No tile too many: without the last one, the frame would not be covered.
+        assert len(starts) == 1 or ends[-2] < (width, height)[low]
+
+
+def test_last_row_and_column_move_inwards():
+    windows = tile_windows((1920, 1080), 640, 0.2).tolist()
+    assert [w[0] for w in windows[:4]] == [0, 512, 1024, 1280]
+    assert [w[1] for w in windows[::4]] == [0, 440]
+    assert windows[-1] == [1280, 440, 1920, 1080]
+    assert tile_windows((1920, 500), 640, 0.2).tolist() == [[x, 0, x + 640, 500] for x in (0, 512, 1024, 1280)]
+
+
+# --- painted ships ---------------------------------------------------------------------------------------------
+
+
+@st.composite
+def ship_scenes(draw):
+    """Frame size, tile, overlap, and ships that do not touch and are no larger than the overlap less the border."""
+    tile, overlap = draw(st.integers(48, 120)), draw(st.sampled_from([0.25, 0.3, 0.5]))
+    width, height = draw(st.integers(20, 350)), draw(st.integers(20, 350))
+    largest = int(tile * overlap) - 2 * int(np.ceil(tiling.BORDER_PX)) - 1
+    cell = largest + 1
+    cells = [(x, y) for x in range(0, width - cell + 1, cell) for y in range(0, height - cell + 1, cell)]
+    chosen = draw(st.lists(st.sampled_from(cells), unique=True, max_size=40)) if cells else []
+    ships = []
+    for x, y in chosen:
+        w, h = draw(st.integers(3, largest)), draw(st.integers(3, largest))
+        dx, dy = draw(st.integers(0, largest - w)), draw(st.integers(0, largest - h))
+        ships.append((x + dx, y + dy, x + dx + w, y + dy + h))
+    return (width, height), tile, overlap, ships
+
+
+@given(ship_scenes(), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_every_ship_up_to_the_overlap_comes_out_once_and_whole(scene, full_frame):
+    size, tile, overlap, ships = scene
+    detector = TiledDetector(PaintedShips(imgsz=tile), tile, overlap, full_frame=full_frame)
+    found = detector(paint(size, ships))
+    scale = min(1, tile / max(size)) if len(detector.windows(size)) == 1 else 1
+    visible = [ship for ship in ships if min(ship[2] - ship[0], ship[3] - ship[1]) * scale >= 3]
+    assert found_boxes(found) == sorted(visible)
+    assert (np.diff(found.score) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    "ship",
+    [(20, 60, 160, 90), (30, 4, 60, 190), (5, 5, 290, 195), (60, 60, 70, 72), (52, 30, 64, 40), (0, 0, 300, 200)],
+)
+def test_whole_ship_beats_its_better_scoring_parts(ship):
+    frame = paint((300, 200), [ship])
+    detector = TiledDetector(PaintedShips(imgsz=64), tile=64, overlap=0.2)
+    touched = [
+        w
+        for w in detector.windows((300, 200))[:-1]
+        if (np.minimum(w[2:], ship[2:]) > np.maximum(w[:2], ship[:2])).all()
+    ]
+    assert len(touched) > 1  # so that there are parts, or doubles
+    assert found_boxes(detector(frame)) == [ship]
+
+
+def test_parts_that_nothing_covers_stay():
+    ship = (20, 20, 160, 50)
+    found = TiledDetector(PaintedShips(), tile=64, overlap=0.2, full_frame=False)(paint((300, 200), [ship]))
+    boxes = np.array(found_boxes(found))
+    assert len(boxes) > 1
+    assert (boxes[:, :2].min(axis=0).tolist(), boxes[:, 2:].max(axis=0).tolist()) == ([20, 20], [160, 50])
+
+
+@pytest.mark.parametrize("shift", range(0, 64, 3))
+def test_neighbours_and_overlapping_ships_stay_two(shift):
+    side_by_side = [(40 + shift, 30, 60 + shift, 42), (60 + shift, 30, 80 + shift, 42)]
+    detector = TiledDetector(PaintedShips(), tile=64, overlap=0.4)
+    assert found_boxes(detector(paint((300, 200), side_by_side))) == side_by_side
+    # One hides a third of the other; IoU .5 would need two thirds.
+    first, second = (40 + shift, 30, 58 + shift, 42), (46 + shift, 34, 64 + shift, 46)
+    frame = paint((300, 200), [second], channel=1, onto=paint((300, 200), [first]))
+    assert found_boxes(detector(frame)) == [first, second]
+
+
+@pytest.mark.parametrize("shift", range(0, 64, 3))
+def test_boat_in_front_of_a_large_ship_stays(shift):
+    ship, boat = (30, 20, 200, 80), (40 + shift, 60, 50 + shift, 70)
+    frame = paint((300, 200), [boat], channel=1, onto=paint((300, 200), [ship]))
+    assert found_boxes(TiledDetector(PaintedShips(), tile=64, overlap=0.3)(frame)) == [ship, boat]
+
+
+def test_categories_do_not_touch_each_other():
+    xyxy = np.array([[10, 60, 150, 90], [10, 61, 150, 91]], np.float32)
+    window = np.array([[0, 0, 300, 200]] * 2)
+    score, category = np.array([0.9, 0.8], np.float32), np.array([0, 1], np.int32)
+    assert merge_passes(xyxy, score, category, window, (300, 200)).tolist() == [0, 1]
+    assert merge_passes(xyxy, score, np.zeros_like(category), window, (300, 200)).tolist() == [0]
+
+
+def test_no_ships_and_frames_smaller_than_a_tile():
+    detector = TiledDetector(PaintedShips(imgsz=64), tile=64)
+    empty = detector(np.zeros((200, 300, 3), np.uint8))
+    assert len(empty) == 0
+    assert empty.category_names == ("ship", "buoy")
+    assert detector.detector.shown[-1] == (300, 200)
+    for size in ((64, 64), (1, 1), (64, 1), (30, 50)):
+        detector.detector.shown.clear()
+        detector(np.zeros((*size[::-1], 3), np.uint8))
+        assert detector.detector.shown == [size]  # one look, at the frame as it is
+    assert found_boxes(detector(paint((50, 30), [(4, 5, 20, 30)]))) == [(4, 5, 20, 30)]
+
+
+def test_limit_is_on_the_frame_and_not_on_the_passes():
+    ships = [(x, y, x + 6, y + 5) for x in range(0, 290, 20) for y in range(0, 190, 13)]
+    assert len(ships) > 200
+    plain = PaintedShips(max_det=5)
+    frame = paint((300, 200), ships)
+    assert len(TiledDetector(plain, tile=64)(frame)) == 5
+    assert found_boxes(TiledDetector(plain, tile=64, max_det=1000)(frame)) == sorted(ships)
+    best = TiledDetector(plain, tile=64, max_det=7)(frame)
+    assert found_boxes(best) == sorted(ships[:7])  # the first colours score best
+    assert plain.max_det == 5
+
+
+def test_parts_take_no_places_from_ships():
+    long = [(5, y, 290, y + 15) for y in (0, 17, 34)]  # every tile of the first row sees parts of all three
+    boat = (22, 50, 27, 55)  # scores below the parts; the whole frame at its scale does not show it
+    found = TiledDetector(PaintedShips(max_det=3), tile=64, overlap=0.1)(paint((300, 200), [*long, boat]))
+    assert found_boxes(found) == sorted([boat, *long[:2]])
+
+
+# --- merging against its definition ----------------------------------------------------------------------------
+
+
+def overlap_of(a, b) -> float:
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(width, 0) * max(height, 0)
+
+
+def iou_of(a, b) -> float:
+    return overlap_of(a, b) / (overlap_of(a, a) + overlap_of(b, b) - overlap_of(a, b))
+
+
+def parts_by_definition(boxes, category, windows, frame_wh) -> list[bool]:
+    def is_cut(i):
+        x1, y1, x2, y2 = boxes[i]
+        left, top, right, bottom = windows[i]
+        return (
+            (left > 0 and x1 - left <= 3)
+            or (top > 0 and y1 - top <= 3)
+            or (right < frame_wh[0] and right - x2 <= 3)
+            or (bottom < frame_wh[1] and bottom - y2 <= 3)
+        )
+
+    def covers(j, i):
+        if windows[i] == windows[j] or category[i] != category[j]:
+            return False
+        if is_cut(j) and overlap_of(boxes[j], boxes[j]) <= overlap_of(boxes[i], boxes[i]):
+            return False
+        shown = [max(a, b) for a, b in zip(boxes[j][:2], windows[i][:2], strict=True)]
+        shown += [min(a, b) for a, b in zip(boxes[j][2:], windows[i][2:], strict=True)]
+        return shown[0] < shown[2] and shown[1] < shown[3] and iou_of(shown, boxes[i]) >= 0.5
+
+    return [is_cut(i) and any(covers(j, i) for j in range(len(boxes))) for i in range(len(boxes))]
+
+
+@st.composite
+def passes(draw):
+    """Boxes at whole pixels in windows of a 100x70 frame, many of them at borders and on top of each other."""
+    frame_wh = (100, 70)
+    windows = [*tile_windows(frame_wh, 40, 0.3).tolist(), [0, 0, *frame_wh]]
+    boxes, own = [], []
+    for _ in range(draw(st.integers(0, 25))):
+        left, top, right, bottom = window = draw(st.sampled_from(windows))
+        x1, y1 = draw(st.integers(left, right - 2)), draw(st.integers(top, bottom - 2))
+        boxes.append([x1, y1, draw(st.integers(x1 + 1, right)), draw(st.integers(y1 + 1, bottom))])
+        own.append(window)
+    count = len(boxes)
+    scores = draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=count, max_size=count))
+    categories = draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))
+    return boxes, scores, categories, own, frame_wh
+
+
+def columns(boxes, scores, categories, windows):
+    return (
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(categories, np.int32),
+        np.array(windows, np.int32).reshape(-1, 4),
+    )
+
+
+@given(passes(), st.sampled_from([1, 7, 1 << 18]))
+@settings(max_examples=200, deadline=None)
+def test_parts_are_those_of_the_definition(scene, at_once):
+    boxes, scores, categories, windows, frame_wh = scene
+    xyxy, _, category, window = columns(boxes, scores, categories, windows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiling, "_PAIRS_AT_ONCE", at_once)
+        found = parts_of_others(xyxy, category, window, frame_wh)
+    assert found.tolist() == parts_by_definition(boxes, categories, windows, frame_wh)
+
+
+@given(passes(), st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_order_of_boxes_and_passes_does_not_matter(scene, random):
+    boxes, scores, categories, windows, frame_wh = scene
+    table = columns(boxes, scores, categories, windows)
+    order = np.array(random.sample(range(len(boxes)), len(boxes)), dtype=int)
+
+    def outcome(rows):
+        xyxy, score, category, window = (column[rows] for column in table)
+        keep = merge_passes(xyxy, score, category, window, frame_wh)
+        return [(*xyxy[k].tolist(), float(score[k]), int(category[k])) for k in keep]
+
+    merged = outcome(np.arange(len(boxes)))
+    assert outcome(order) == merged
+    assert [row[4] for row in merged] == sorted((row[4] for row in merged), reverse=True)
+    for i, a in enumerate(merged):  # nothing better overlaps what is kept
+        assert all(a[5] != b[5] or iou_of(a[:4], b[:4]) <= 0.5 + 1e-6 for b in merged[:i])
+
+
+# --- real detectors --------------------------------------------------------------------------------------------
+
+
+def test_artefact_of_fixed_size_on_tiles(artefact):
+    model = artefact("yolo26n", "nms", "fp32")
+    plain = Detector(model, conf=0.2, threads=1, max_det=5000)
+    frame = smooth_picture((2 * IMGSZ, 2 * IMGSZ), 4)
+    tiled = TiledDetector(plain, tile=IMGSZ, overlap=0, full_frame=False, iou=1)
+    wanted = []
+    for y in (0, IMGSZ):
+        for x in (0, IMGSZ):
+            tile = plain(frame[y : y + IMGSZ, x : x + IMGSZ].copy())
+            wanted += [(*(box + np.float32([x, y, x, y])), s) for box, s in zip(tile.xyxy, tile.score, strict=True)]
+    assert 10 < len(wanted) < plain.max_det
+    found = tiled(frame)
+    assert sorted((*box, s) for box, s in zip(found.xyxy, found.score, strict=True)) == sorted(wanted)
+    assert (tiled.imgsz, tiled.threshold, tiled.category_names) == (plain.imgsz, plain.threshold, plain.category_names)
+    assert tiled.metadata is plain.metadata
+    assert tiled.path == plain.path
+    small = smooth_picture((IMGSZ, 100), 5)
+    assert tiled(small).to_records() == plain(small).to_records()
+
+
+def test_checkpoint_twice_the_same_and_grey_frames(checkpoints):
+    detector = Detector(checkpoints["yolo26n"], conf=0.05, imgsz=IMGSZ, threads=1)
+    tiled = TiledDetector(detector, tile=IMGSZ, overlap=0.25)
+    grey = cv2.cvtColor(smooth_picture((400, 300), 6), cv2.COLOR_BGR2GRAY)
+    first = tiled(grey)
+    assert len(first) > 0
+    assert first.to_records() == tiled(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)).to_records()
+    assert (first.xyxy >= 0).all()
+    assert (first.xyxy <= [400, 300, 400, 300]).all()
+    assert first.to_records() == tiled.predict_batch([grey])[0].to_records()
+
+
+def test_not_a_picture(artefact):
+    tiled = TiledDetector(Detector(artefact("yolo26n", "nms", "fp32")), tile=64)
+    for frame in ("frame.jpg", np.zeros(5, np.uint8), np.zeros((0, 5, 3), np.uint8), np.zeros((200, 200, 2), np.uint8)):
+        with pytest.raises(DataError, match="a frame must"):
+            tiled(frame)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 0}, "at least 32 pixels"),
+        ({"tile": -640}, "at least 32 pixels"),
+        ({"overlap": 1.0}, "share of the tile"),
+        ({"overlap": -0.1}, "share of the tile"),
+        ({"overlap": float("nan")}, "share of the tile"),
+        ({"iou": 0}, "IoU threshold"),
+        ({"max_det": 0}, "at least one box"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(UsageError, match=message):
+        TiledDetector(PaintedShips(), **options)
+
+
+def test_protocol_says_how_many_passes_a_frame_takes():
+    detector = TiledDetector(PaintedShips(), tile=640, overlap=0.2)
+    assert detector.facts() == {
+        "tile": 640,
+        "tile_overlap": 0.2,
+        "tile_full_frame": True,
+        "tile_merge_iou": 0.5,
+    }
+    sizes = np.array([[1920, 1080], [1920, 1080], [640, 480]])
+    assert detector.facts(sizes)["tiles_per_frame"] == round((9 + 9 + 1) / 3, 2)
+    assert TiledDetector(PaintedShips(), full_frame=False).facts(sizes[:1])["tiles_per_frame"] == 8
+
+
+# --- wutdet detect ---------------------------------------------------------------------------------------------
+
+
+def test_detect_with_tiles(artefact, tmp_path, capsys, caplog):
+    model = artefact("yolo26n", "nms", "fp32")
+    frame = smooth_picture((400, 300), 7)
+    cv2.imwrite(str(tmp_path / "a.png"), frame)
+    caplog.set_level("INFO")
+    run(DetectConfig(str(tmp_path / "a.png"), model=str(model), conf=0.05, tile=IMGSZ, tile_overlap=0.25))
+    line = json.loads(capsys.readouterr().out)
+    wanted = TiledDetector(Detector(model, conf=0.05), tile=IMGSZ, overlap=0.25)(frame).to_records()
+    assert len(wanted) > 0
+    assert line["detections"] == wanted
+    assert "tiles of 160" in caplog.text
+    with pytest.raises(UsageError, match="at least 32 pixels"):
+        run(DetectConfig(str(tmp_path / "a.png"), model=str(model), tile=5))
