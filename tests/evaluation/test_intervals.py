@@ -17,16 +17,23 @@ from wutdet.evaluation.intervals import (
     intervals_json,
     p_value,
     student_t_quantile,
+    two_sided_tail,
 )
 
 
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 6, 7, 10, 29, 30, 199, 1000, 1001, 5000])
+@pytest.mark.parametrize("degrees", [1, 1.5, 2, 2.7, 3, 4, 5, 6, 10.2, 29, 199, 1001, 100_000])
 @pytest.mark.parametrize("p", [0.6, 0.9, 0.975, 0.995, 0.9995])
 def test_student_t_quantile_against_scipy(p, degrees):
-    assert student_t_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=2e-6)
+    assert student_t_quantile(p, degrees) == pytest.approx(stats.t.ppf(p, degrees), rel=1e-9)
 
 
-@pytest.mark.parametrize("units", [2, 3, 5, 10, 40, 2000])
+@pytest.mark.parametrize("degrees", [1, 2.3, 7, 30, 2500, 80_000])
+@pytest.mark.parametrize("t", [0.0, 1e-9, 0.3, 1.0, 2.5, 8.0, 50.0, 1e6, math.inf])
+def test_two_sided_tail_against_scipy(t, degrees):
+    assert two_sided_tail(t, degrees) == pytest.approx(2 * stats.t.sf(t, degrees), rel=1e-8, abs=1e-300)
+
+
+@pytest.mark.parametrize("units", [2, 2.5, 3, 5, 10, 40, 2000])
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_expanded_tail_against_scipy(units, level):
     z = math.sqrt(units / (units - 1)) * stats.t.ppf((1 + level) / 2, units - 1)
@@ -66,10 +73,12 @@ def test_more_units_narrower(rng):
     values = rng.normal(0.5, 0.05, 1000)
     widths = [high - low for low, high in (interval(values, units) for units in (4, 8, 16, 1000))]
     assert widths == sorted(widths, reverse=True)
-    assert interval(values, 50, counting=8.9) == interval(values, 8)
+    assert interval(values, 50, counting=8.0) == interval(values, 8)
+    between = [high - low for low, high in (interval(values, 50, counting=n) for n in (8.0, 8.5, 9.0))]
+    assert between == sorted(between, reverse=True) and len(set(between)) == 3
     assert interval(values, 8, counting=20.0) == interval(values, 8)
     assert interval(values, 8, counting=1.2) == interval(values, 2)
-    assert interval(values, 8, counting=8 - 1e-12) == interval(values, 8)
+    assert interval(values, 8, counting=7.99999) == pytest.approx(interval(values, 8), abs=1e-5)
 
 
 def test_no_interval():
@@ -157,7 +166,7 @@ def test_json(rng):
     assert (found["level"], found["resamples"], found["unit"], found["units"], found["seed"]) == (
         0.95, 400, "sequence", 12, 7,
     )  # fmt: skip
-    assert found["stats"] == {"AP": interval(drawn["AP"], 3), "APl": None}
+    assert found["stats"] == {"AP": interval(drawn["AP"], 12, counting=3.26), "APl": None}
     assert found["effective_units"] == {"AP": 3.3, "APl": 0.0}
     assert found["warning"].startswith("mind the tide; 12 sequences, but few hold most ships")
     plain = intervals_json(drawn, "sequence", 12, 7)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -58,7 +59,7 @@ def interval(
     present = _enough(values, units)
     if present is None:
         return None
-    wanted = expanded_z(_whole_units(units, counting), level)
+    wanted = expanded_z(_worth(units, counting), level)
     tail = max(_NORMAL.cdf(-wanted), _least_tail(present))
     low, middle, high = np.quantile(present, [tail, 0.5, 1 - tail])
     further = max(1.0, wanted / -_NORMAL.inv_cdf(tail))  # 1 where the percentile can be read off
@@ -91,9 +92,8 @@ def p_value(drawn: np.ndarray, units: int, *, counting: float | None = None) -> 
     else:
         edge, middle = (float(value) for value in np.quantile(ordered, [tail, 0.5]))
         z = math.inf if edge == middle else -_NORMAL.inv_cdf(tail) * middle / (middle - edge)
-    n = _whole_units(units, counting)
-    p = _two_sided(z * math.sqrt((n - 1) / n), n - 1)
-    return max(p, 1 / (len(present) + 1))
+    n = _worth(units, counting)
+    return max(two_sided_tail(z * math.sqrt((n - 1) / n), n - 1), 1 / (len(present) + 1))
 
 
 def _enough(values: np.ndarray, units: int) -> np.ndarray | None:
@@ -108,8 +108,8 @@ def _least_tail(present: np.ndarray) -> float:
     return min(0.25, _LEAST_BEYOND / len(present))
 
 
-def _whole_units(units: int, counting: float | None) -> int:
-    return units if counting is None else max(2, min(units, math.floor(counting + 1e-9)))
+def _worth(units: int, counting: float | None) -> float:
+    return float(units if counting is None else max(2.0, min(units, counting)))
 
 
 def effective_units(boxes: np.ndarray) -> float:
@@ -125,54 +125,60 @@ def effective_units(boxes: np.ndarray) -> float:
     return float(boxes.sum() ** 2 / (boxes**2).sum()) if boxes.any() else 0.0
 
 
-def expanded_z(units: int, level: float = 0.95) -> float:
+def expanded_z(units: float, level: float = 0.95) -> float:
     """Standard deviations of the resamples that the interval reaches to each side, were they normal."""
     return math.sqrt(units / (units - 1)) * student_t_quantile(1 - (1 - level) / 2, units - 1)
 
 
-def expanded_tail(units: int, level: float = 0.95) -> float:
+def expanded_tail(units: float, level: float = 0.95) -> float:
     """Share of the resamples left out on each side of the interval."""
     return _NORMAL.cdf(-expanded_z(units, level))
 
 
-def student_t_quantile(p: float, degrees: int) -> float:
-    """Quantile of Student's t distribution for 0.5 < p < 1 and a whole number of degrees of freedom above 0."""
-    if degrees > 1000:  # two terms of the Cornish-Fisher series are exact to 1e-6 there
-        z = _NORMAL.inv_cdf(p)
-        return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
+@lru_cache(maxsize=256)
+def student_t_quantile(p: float, degrees: float) -> float:
+    """Quantile of Student's t distribution for 0.5 < p < 1 and degrees of freedom above 0, whole or not."""
+    beyond = 2 * (1 - p)
     low, high = 0.0, 1.0
-    while _student_t_cdf(high, degrees) < p:
+    while two_sided_tail(high, degrees) > beyond:
         high *= 2
-    for _ in range(80):
+    for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _student_t_cdf(middle, degrees) < p else (low, middle)
+        low, high = (middle, high) if two_sided_tail(middle, degrees) > beyond else (low, middle)
     return (low + high) / 2
 
 
-def _student_t_cdf(t: float, degrees: int) -> float:
-    """For t >= 0; the finite series of Abramowitz and Stegun, 26.7.3 and 26.7.4."""
-    theta = math.atan(t / math.sqrt(degrees))
-    cosine = math.cos(theta)
-    if degrees % 2:
-        term, total = cosine, cosine if degrees > 1 else 0.0
-        for k in range(3, degrees - 1, 2):
-            term *= cosine**2 * (k - 1) / k
-            total += term
-        inside = 2 / math.pi * (theta + math.sin(theta) * total)
-    else:
-        term = total = 1.0
-        for k in range(2, degrees - 1, 2):
-            term *= cosine**2 * (k - 1) / k
-            total += term
-        inside = math.sin(theta) * total
-    return 0.5 + inside / 2
+def two_sided_tail(t: float, degrees: float) -> float:
+    """Share of Student's t distribution outside of -t .. t, for t >= 0: an incomplete beta function (DLMF 8.17)."""
+    if math.isinf(t):
+        return 0.0
+    inside, outside = t * t / (degrees + t * t), degrees / (degrees + t * t)
+    a, b = degrees / 2, 0.5
+    # The continued fraction converges fast on one side only; the other one is 1 minus it, with the arguments swapped.
+    if outside < (a + 1) / (a + b + 2):
+        return _incomplete_beta(a, b, outside, inside)
+    return 1 - _incomplete_beta(b, a, inside, outside)
 
 
-def _two_sided(t: float, degrees: int) -> float:
-    """Share of Student's t distribution beyond ``t`` >= 0 on both sides."""
-    if degrees > 1000:  # the first term of the same series, the other way round
-        return 2 * _NORMAL.cdf(-t * (1 - (t * t + 1) / (4 * degrees))) if t < 30 else 0.0
-    return 0.0 if math.isinf(t) else max(0.0, 2 * (1 - _student_t_cdf(t, degrees)))
+def _incomplete_beta(a: float, b: float, x: float, rest: float) -> float:
+    """I_x(a, b) with ``rest`` = 1 - x, by the continued fraction DLMF 8.17.22, from the front (modified Lentz)."""
+    if x == 0:
+        return 0.0
+    beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    front = math.exp(a * math.log(x) + b * math.log(rest) - beta) / a
+    value, upper, lower = 1.0, 1.0, 0.0
+    for j in range(1, 10_000):
+        m = j // 2
+        if j % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        lower = 1 / (1 + term * lower)
+        upper = 1 + term / upper
+        value *= upper * lower
+        if abs(upper * lower - 1) < 1e-15:
+            break
+    return front / value
 
 
 def intervals_json(
