@@ -47,7 +47,7 @@ def mean_of_present(values: np.ndarray) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Detections by category and falling score; equal scores stay in the order of image ids. Made once per pass.
+    """Detections by category and falling score; equal scores stay in the order of image ids.
 
     Attributes:
         order: int64 [N], places in the detection columns of Matches.
@@ -59,12 +59,7 @@ class Ranking:
 
     @classmethod
     def of(cls, matches: Matches) -> Ranking:
-        if matches.category_count == 1:
-            order = np.argsort(-matches.score, kind="stable")
-        else:
-            order = np.lexsort((-matches.score, matches.dt_category))
-        stops = np.searchsorted(matches.dt_category[order], np.arange(matches.category_count + 1))
-        return cls(order, stops)
+        return cls(*matches.by_score)
 
     def within(self, kept: np.ndarray) -> Ranking:
         """Only the detections where ``kept`` (bool [N], by place in the columns of Matches) is set."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -100,6 +101,18 @@ class Matches:
             raise KeyError(f"IoU threshold {iou} was not part of the matching pass")
         return place
 
+    @cached_property
+    def by_score(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places by category, then falling score (int64 [N]), and where categories begin and end in it (int64 [K + 1]).
+
+        Equal scores stay in the order of image ids.
+        """
+        if self.category_count == 1:
+            order = np.argsort(-self.score, kind="stable")
+        else:
+            order = np.lexsort((-self.score, self.dt_category))
+        return order, np.searchsorted(self.dt_category[order], np.arange(self.category_count + 1))
+
     def image_rank(self) -> np.ndarray:
         """int32 [N]: 0-based place of a detection within its image, over all categories, by falling score.
 
@@ -122,6 +135,14 @@ def _places_in_group(group: np.ndarray) -> np.ndarray:
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]]) if len(group) else np.zeros(0, np.int64)
     lengths = np.diff(np.r_[starts, len(group)])
     return (np.arange(len(group)) - np.repeat(starts, lengths)).astype(np.int32)
+
+
+def _by_group_and_score(group: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """int64 [N]: order by group, then falling score; equal ones stay as they are."""
+    later, same = group[1:] > group[:-1], group[1:] == group[:-1]  # most tools write this order already
+    if (later | (same & (score[1:] <= score[:-1]))).all():
+        return np.arange(len(group))
+    return np.lexsort((-score, group))
 
 
 def match(
@@ -159,7 +180,7 @@ def match(
     gt_group = ground_truth.category * images + image_place[ground_truth.image]
     gt_order = np.argsort(gt_group, kind="stable")
     dt_group = found.category * images + image_place[found.image]
-    dt_order = np.lexsort((-found.score, dt_group))
+    dt_order = _by_group_and_score(dt_group, found.score)
     rank = _places_in_group(dt_group[dt_order])
     if len(rank) and rank.max() >= max_det:
         kept = rank < max_det
