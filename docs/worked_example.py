@@ -169,8 +169,8 @@ def measure(truth: GroundTruth, found: FoundBoxes) -> dict:
 def to_text(result: dict) -> str:
     """The result as Markdown tables."""
 
-    def shown(value) -> str:
-        return "-" if value is None or np.isnan(value) else f"{value:.3f}"
+    def shown(value, digits: int = 3) -> str:
+        return "-" if value is None or np.isnan(value) else f"{value:.{digits}f}"
 
     lines = ["| tool | figures |", "| --- | --- |"]
     for row in result["headlines"]:
@@ -178,7 +178,7 @@ def to_text(result: dict) -> str:
         lines.append(f"| {row['tool']} | {figures} |")
     lines += ["", "| rules of | what is different | AP | AP50 |", "| --- | --- | --- | --- |"]
     for row in result["steps"]:
-        lines.append(f"| {row['rule']} | {row['change']} | {shown(row['AP'])} | {shown(row['AP50'])} |")
+        lines.append(f"| {row['rule']} | {row['change']} | {shown(row['AP'], 4)} | {shown(row['AP50'], 4)} |")
     tools = [key for key in result["cut_off"][0] if key != "lowest score"]
     lines += ["", f"| AP / AP50, lowest score | {' | '.join(tools)} |", "| --- |" + " --- |" * len(tools)]
     for row in result["cut_off"]:

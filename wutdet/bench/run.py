@@ -23,6 +23,7 @@ SCHEMA = "wutdet.bench/1"
 _BENCHMARKS = {
     "index": "wutdet.bench.index:run_index_benchmark",
     "eval": "wutdet.bench.evaluation:run_evaluation_benchmark",
+    "coverage": "wutdet.bench.coverage:run_coverage",
 }
 
 
@@ -67,7 +68,7 @@ class BenchResult:
 
 
 def run(config: BenchConfig):
-    """Times artefacts, or runs the benchmark of the index or of the evaluator for the names ``index`` and ``eval``.
+    """Times artefacts, or runs the benchmark named ``index``, ``eval`` or ``coverage``.
 
     Raises:
         UsageError: one of these names beside models, or runs below 1.
