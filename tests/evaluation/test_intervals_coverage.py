@@ -118,6 +118,15 @@ class TestTheSimulation:
         plain, *better = (evaluate(truth, boxes).stats["AP"] for boxes in found)
         assert min(better) > plain + 0.01
 
+    def test_true_values_do_not_depend_on_frames_per_sequence(self):
+        found = []
+        for seed in range(40):
+            truth, (boxes,) = simulate(World(), 500, np.random.default_rng([9, seed]))
+            found.append(evaluate(truth, boxes).stats["AP50"])
+        error = np.std(found) / np.sqrt(len(found))
+        assert error < 0.003
+        assert np.mean(found) == pytest.approx(coverage.true_figures(World())["AP50"], abs=4 * error)
+
     def test_true_value_of_a_part(self):
         whole = coverage.true_figures(World(), frames=20_000)
         rough = coverage.true_figures(World(), "rough", frames=20_000)
