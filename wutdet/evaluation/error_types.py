@@ -237,8 +237,9 @@ def _oracle_aps(matches: Matches, errors: Errors, recall_points: np.ndarray, nat
         for kind in range(MISSED):
             sums[ERROR_TYPES[kind]] += means[kind]
         sums["as it is"] += means[_AS_IT_IS]
-        # All hits first: precision is 1 up to the recall that is reached.
-        sums["false_positives"] += float((recall_points <= recall[_AS_IT_IS]).mean())
+        # All hits first: precision is 1 up to the recall that is reached, and nowhere without a hit.
+        if recall[_AS_IT_IS] > 0:
+            sums["false_positives"] += float((recall_points <= recall[_AS_IT_IS]).mean())
         one_bit = [column >> _AS_IT_IS & 1 for column in (hit, gone)]
         for name, key in (("missed", "without missed"), ("false_negatives", "hit")):
             left = int(per_category[key][k])
