@@ -26,7 +26,7 @@ from wutdet.evaluation.model import (
     to_coco_results,
 )
 from wutdet.evaluation.objects import objects_table
-from wutdet.evaluation.objects_file import write_objects
+from wutdet.evaluation.objects_file import check_ending, write_objects
 from wutdet.evaluation.presets import PRESETS, preset
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
@@ -87,6 +87,7 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
             f"{' '.join(config.inputs)}",
             hint="wutdet eval best.pt mydata/ --split val",
         )
+    _refuse_early(config, models)
     everything = load_dataset(data, format=config.format, classes=config.classes)
     dataset = everything if config.split is None else everything.in_split(config.split)
     truth = GroundTruth.of(dataset)
@@ -135,6 +136,19 @@ def run_score(config: ScoreConfig) -> EvaluationResult:
     return result
 
 
+def _refuse_early(config: EvalConfig, models: list[str]) -> None:
+    """What would only be noticed after hours of detecting."""
+    if config.corrupt and models[0].endswith(".json"):
+        raise UsageError(
+            f"'{models[0]}' is a result file: corrupted frames need a model to look at them",
+            hint="leave --corrupt out, or name a checkpoint or artefact",
+        )
+    if config.objects is not None:
+        check_ending(config.objects)
+    if config.resamples == 0 and len(models) == 2:
+        raise UsageError("a comparison needs resamples", hint="leave --resamples at 1000")
+
+
 def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfig) -> Subject:
     if model.endswith(".json"):
         found = read_results(model, truth, np.asarray(category_ids(dataset)))
@@ -176,11 +190,6 @@ def _scored(plan: Plan, subject: Subject) -> Scored:
 
 
 def _robustness(subject: Subject, dataset: Dataset, clean: EvaluationResult, config: EvalConfig) -> dict:
-    if subject.detector is None:
-        raise UsageError(
-            f"'{subject.name}' is a result file: corrupted frames need a model to look at them",
-            hint="leave --corrupt out, or name a checkpoint or artefact",
-        )
     from wutdet.evaluation.robustness import evaluate_robustness
 
     return evaluate_robustness(

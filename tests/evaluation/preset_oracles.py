@@ -4,6 +4,8 @@ AI-TOD's and SODA-D's averages are pycocotools with other parameters, so pycocot
 written out here: slow, one step after the other as in the sources, with nothing shared with ``wutdet.evaluation``.
 Every oracle takes a COCO ground truth and COCO results and returns figures by wutdet's names, None for "no such
 objects".
+
+One file, though longer than most: the oracles share their reading of COCO dicts, and nothing else may import them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from wutdet import scorecard
 from wutdet.config import EvalConfig, ScoreConfig
 from wutdet.dataset.load import load_dataset
 from wutdet.detections import Detections
-from wutdet.errors import DataError
+from wutdet.errors import DataError, UsageError
 from wutdet.evaluation import model
 from wutdet.evaluation.categories import align_categories
 
@@ -165,3 +165,21 @@ def test_categories_are_matched_by_name():
 
 def test_one_category_on_each_side_needs_no_name():
     assert align_categories(boxes_of([0], ("boat",)), ("ship",)).category_names == ("ship",)
+
+
+@pytest.mark.parametrize(
+    ("options", "models", "words"),
+    [
+        ({"resamples": -5}, 1, "--resamples must be 0"),
+        ({"resamples": 0}, 2, "a comparison needs resamples"),
+        ({"objects": Path("o.txt")}, 1, r"\.csv or \.parquet"),
+        ({"corrupt": True}, 1, "need a model"),
+        ({}, 0, "expected MODEL DATA"),
+        ({}, 3, "expected MODEL DATA"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(harbour, tmp_path, options, models, words):
+    results = tmp_path / "results.json"
+    results.write_text("[]")
+    with pytest.raises(UsageError, match=words):
+        scorecard.run_eval(EvalConfig((*[str(results)] * models, str(harbour)), **options))

@@ -56,8 +56,10 @@ class Plan:
         """Draws the resamples and finds the slices.
 
         Raises:
-            UsageError: unknown preset, or size bins that cannot be.
+            UsageError: unknown preset, size bins or a number of resamples that cannot be.
         """
+        if config.resamples < 0:
+            raise UsageError(f"--resamples must be 0 (no intervals) or more, received {config.resamples}")
         units, unit = units_of(truth.sequence_codes, truth.image_count)
         return cls(
             truth=truth,

@@ -175,6 +175,14 @@ def effective_units_of(
     return {stat.name: by_view[stat.view.limits] for stat in wanted}
 
 
+def _images_of_ships(matches: Matches, view_index: int, images: np.ndarray | None) -> list[np.ndarray]:
+    """Per category int32: the image of every ship that counts in a view, on the chosen images."""
+    counts = ~matches.gt_ignored[view_index]
+    if images is not None:
+        counts &= images[matches.gt_image]
+    return [matches.gt_image[counts & (matches.gt_category == k)] for k in range(matches.category_count)]
+
+
 def _by_category(
     matches: Matches,
     protocol: Protocol,
@@ -185,9 +193,7 @@ def _by_category(
     native: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean precision over the recall points and final recall, both float64 [B, K, T]."""
-    counts = ~matches.gt_ignored[view_index]
-    if images is not None:
-        counts &= images[matches.gt_image]
+    ships = _images_of_ships(matches, view_index, images)
     thresholds = len(matches.iou_thresholds)
     shape = (resampling.resamples, matches.category_count, thresholds)
     precision, recall = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -198,7 +204,7 @@ def _by_category(
             matches.ignored[view_index],
             matches.dt_image,
             resampling.weights,
-            matches.gt_image[counts & (matches.gt_category == k)],
+            ships[k],
             thresholds,
             protocol.recall_points if protocol.integral == "points" else np.zeros(0),
         )
@@ -220,9 +226,7 @@ def _recall_by_category(
     native: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """As _by_category, where only recall is asked for: hits per image are enough, no curve is walked along."""
-    counts = ~matches.gt_ignored[view_index]
-    if images is not None:
-        counts &= images[matches.gt_image]
+    ships = _images_of_ships(matches, view_index, images)
     thresholds = len(matches.iou_thresholds)
     recall = np.full((resampling.resamples, matches.category_count, thresholds), np.nan)
     for k in range(matches.category_count):
@@ -231,8 +235,7 @@ def _recall_by_category(
         per_image = np.zeros((matches.image_count, thresholds + 1))
         for t in range(thresholds):
             per_image[:, t] = np.bincount(image[(hit >> t & 1).astype(bool)], minlength=matches.image_count)
-        positive_image = matches.gt_image[counts & (matches.gt_category == k)]
-        per_image[:, -1] = np.bincount(positive_image, minlength=matches.image_count)
+        per_image[:, -1] = np.bincount(ships[k], minlength=matches.image_count)
         busy = np.flatnonzero(per_image.any(axis=1))
         for start in range(0, resampling.resamples, _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)

@@ -65,7 +65,7 @@ def write_objects(path: str | Path, table: Mapping[str, np.ndarray], dataset: Da
         WutdetError: the file cannot be written; one that was there before is then as it was.
     """
     path = Path(path)
-    is_parquet = _is_parquet(path)
+    is_parquet = check_ending(path)
     if dataset is not None:
         table = with_frame_columns(table, dataset)
     first = [name for name in ("kind", "file_name", "image_id") if name in table]
@@ -97,7 +97,7 @@ def read_objects(path: str | Path) -> dict[str, np.ndarray]:
         MissingExtraError: .parquet without pyarrow.
     """
     path = Path(path)
-    columns = _read_parquet(path) if _is_parquet(path) else _read_csv(path)
+    columns = _read_parquet(path) if check_ending(path) else _read_csv(path)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise DataError(
@@ -120,8 +120,13 @@ def read_objects(path: str | Path) -> dict[str, np.ndarray]:
     return out
 
 
-def _is_parquet(path: Path) -> bool:
-    ending = path.suffix.lower()
+def check_ending(path: str | Path) -> bool:
+    """Whether the file is to be Parquet, not CSV.
+
+    Raises:
+        UsageError: neither.
+    """
+    ending = Path(path).suffix.lower()
     if ending not in (".csv", ".parquet"):
         raise UsageError(f"a table of objects is a .csv or .parquet file, received '{path}'")
     return ending == ".parquet"
