@@ -19,7 +19,10 @@ _PUBLIC = {
     "WutdetError": "wutdet.errors",
 }
 
-__all__ = [*_PUBLIC, "__version__"]
+# public name -> the subpackage it is
+_ROOMS = {"lowbit": "wutdet.lowbit"}
+
+__all__ = [*_PUBLIC, *_ROOMS, "__version__"]
 
 
 def __getattr__(name: str):
@@ -27,6 +30,8 @@ def __getattr__(name: str):
         value = getattr(importlib.import_module(_PUBLIC[name]), name)
         globals()[name] = value
         return value
+    if name in _ROOMS:
+        return importlib.import_module(_ROOMS[name])
     raise AttributeError(f"module 'wutdet' has no attribute '{name}'")
 
 
