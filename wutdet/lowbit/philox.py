@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
 _MASK = np.uint64(0xFFFFFFFF)
-_ROUNDS = 10
+ROUNDS = 10
 
 
 def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
@@ -24,15 +24,15 @@ def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
     """
     c0, c1, c2, c3 = (counter[:, i].astype(np.uint64) for i in range(4))
     k0, k1 = (int(word) & 0xFFFFFFFF for word in key)
-    for _ in range(_ROUNDS):
-        first, second = c0 * np.uint64(_MULTIPLIERS[0]), c2 * np.uint64(_MULTIPLIERS[1])
+    for _ in range(ROUNDS):
+        first, second = c0 * np.uint64(MULTIPLIERS[0]), c2 * np.uint64(MULTIPLIERS[1])
         c0, c1, c2, c3 = (
             (second >> np.uint64(32)) ^ c1 ^ np.uint64(k0),
             second & _MASK,
             (first >> np.uint64(32)) ^ c3 ^ np.uint64(k1),
             first & _MASK,
         )
-        k0, k1 = (k0 + _WEYL[0]) & 0xFFFFFFFF, (k1 + _WEYL[1]) & 0xFFFFFFFF
+        k0, k1 = (k0 + WEYL[0]) & 0xFFFFFFFF, (k1 + WEYL[1]) & 0xFFFFFFFF
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 

@@ -1,0 +1,118 @@
+"""Fake quantisation in torch: the values a low-bit format would give back, with a straight-through gradient.
+
+For quantisation-aware training and for training in low-bit formats. Values equal ``quantize(x, ...).dequantize()`` bit
+for bit, on the CPU and on CUDA devices. This module needs torch; the package ``wutdet.lowbit`` does not import it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from wutdet.errors import DataError, UsageError
+from wutdet.lowbit.hadamard import RandomHadamard
+from wutdet.lowbit.options import IntegerOptions, Rounding, options_for
+from wutdet.lowbit.torch_formats import VALUES
+from wutdet.lowbit.torch_integers import integer_values
+from wutdet.lowbit.torch_philox import thresholds
+
+
+def fake_quantize(
+    x: torch.Tensor,
+    format: str,
+    *,
+    rounding: Rounding = "nearest",
+    seed: int | None = None,
+    clip_gradient: bool = False,
+    **options,
+) -> torch.Tensor:
+    """Values of ``x`` after a trip through a low-bit format, groups along the last axis.
+
+    The gradient passes as if nothing had happened (straight-through).
+
+    Args:
+        x: floating point, any shape and strides, on any device; computed in float32 (float64 is rounded first).
+        format: ``int8``, ``int4``, ``mxfp4``, ``nvfp4``, ``hif4`` or ``hif8``.
+        rounding: of elements, ``nearest`` or ``stochastic``, as in ``wutdet.lowbit.quantize``.
+        seed: of stochastic rounding, 64 bits; the same seed rounds ``quantize(x, rng=seed)`` alike.
+        clip_gradient: no gradient for values beyond the largest that their group can hold.
+        **options: of the format, see ``wutdet.lowbit.options``.
+
+    Returns:
+        The same shape and device. The dtype of ``x`` where it holds every value of the format exactly: bfloat16 for
+        hif4, mxfp4, hif8 and nvfp4 with ``scaling="block"``, float16 for hif8 and nvfp4 with ``scaling="block"``; else
+        float32. A NaN or an infinity makes everything that shares its scale NaN; integers too, which
+        ``wutdet.lowbit.quantize`` refuses, because finding out would make the device wait.
+
+    Raises:
+        UsageError: an unknown format, option or rounding, or stochastic rounding without ``seed``.
+        DataError: not floating point.
+
+    Example:
+        >>> w = torch.ones(64, requires_grad=True)
+        >>> fake_quantize(w, "hif4").sum().item()
+        60.0
+    """
+    chosen = options_for(format, options)
+    _check_rounding(rounding, seed)
+    if not x.is_floating_point():
+        raise DataError(f"only floating-point tensors can be quantised, received {x.dtype}", hint="use x.float()")
+    return _StraightThrough.apply(x, format, chosen, seed if rounding == "stochastic" else None, clip_gradient)
+
+
+def hadamard(x: torch.Tensor, transform: RandomHadamard) -> torch.Tensor:
+    """``transform(x)`` in torch, with its gradient.
+
+    Raises:
+        UsageError: the last axis is no multiple of the transform's size.
+    """
+    if x.ndim == 0 or x.shape[-1] % transform.size:
+        raise UsageError(
+            f"the last axis must be a multiple of {transform.size}, received shape {tuple(x.shape)}",
+            hint="pad it with zeros",
+        )
+    blocks = x.to(torch.float32).reshape(-1, transform.size)
+    return (blocks @ torch.from_numpy(transform.matrix.copy()).to(x.device)).reshape(x.shape)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, format, options, seed, clip_gradient):
+        ctx.dtype = x.dtype
+        columns = x.shape[-1] if x.ndim else 1
+        matrix = x.detach().to(torch.float32).reshape(-1, columns) if x.numel() else None
+        values, clipped = torch.empty_like(x, dtype=torch.float32), None
+        if matrix is not None:
+            noise = None if seed is None else thresholds(seed, x.numel(), x.device).view(matrix.shape)
+            if isinstance(options, IntegerOptions):
+                channels = x.shape[0] if x.ndim > 1 else 1
+                values, clipped = integer_values(matrix, format, options, channels, noise, clip_gradient)
+            else:
+                values, clipped = VALUES[format](matrix, options, noise, clip_gradient)
+            values = values.reshape(x.shape)
+        if clipped is not None:
+            ctx.save_for_backward(clipped.reshape(x.shape))
+        return values.to(x.dtype if _holds(x.dtype, format, options) else torch.float32)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        for clipped in ctx.saved_tensors:
+            gradient = gradient.masked_fill(clipped, 0)
+        return gradient.to(ctx.dtype), None, None, None, None
+
+
+def _holds(dtype: torch.dtype, format: str, options) -> bool:
+    """Whether a dtype holds every value of a format."""
+    one_level = format == "nvfp4" and options.scaling == "block"
+    if dtype == torch.bfloat16:
+        return one_level or format in ("hif4", "mxfp4", "hif8")
+    return dtype == torch.float16 and (one_level or format == "hif8")
+
+
+def _check_rounding(rounding: str, seed: int | None) -> None:
+    if rounding not in ("nearest", "stochastic"):
+        raise UsageError(f"rounding must be 'nearest' or 'stochastic', received {rounding!r}")
+    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**64
+    if rounding == "stochastic" and not whole:
+        raise UsageError(
+            f"stochastic rounding needs a seed in 0..2^64-1, received {seed!r}", hint="another one for every call"
+        )
