@@ -69,8 +69,7 @@ def mxfp4(x: torch.Tensor, options: MXFP4Options, noise: torch.Tensor | None, cl
 
 def nvfp4(x: torch.Tensor, options: NVFP4Options, noise: torch.Tensor | None, clipping: bool) -> Result:
     groups = _grouped(x, 16)
-    magnitude = groups.abs()
-    peak = magnitude.amax(dim=2, keepdim=True)
+    peak = groups.abs().amax(dim=2, keepdim=True)
     broken = ~torch.isfinite(peak)
     peak = peak.masked_fill(broken, 0)
     if options.tile == "16x16":
@@ -88,15 +87,17 @@ def nvfp4(x: torch.Tensor, options: NVFP4Options, noise: torch.Tensor | None, cl
         scale = _to_e4m3((peak * (to_peak * (one / six))).clamp(max=448))
         factor = (one / (scale * (one / to_peak))).clamp(max=largest)
     else:
-        # A tensor scale that underflows to 0 makes 0/0 of empty groups; NumPy's clip and torch's keep that NaN.
-        scale = _to_e4m3((peak / six / tensor_scale).clamp(2.0**-6, 448))
+        # Where the tensor scale underflows to 0, all becomes 0, and any scale but NaN will do for empty groups' 0 / 0.
+        scale = _to_e4m3((peak / six / tensor_scale).nan_to_num(nan=1).clamp(2.0**-6, 448))
         factor = (one / tensor_scale) / scale
-    empty = magnitude == 0
-    magnitude.mul_(factor).masked_fill_(empty, 0)
+    scaled = groups * factor
+    magnitude = scaled.abs()
+    if options.reference == "ao":
+        magnitude.masked_fill_(groups == 0, 0)  # the factor can be infinite
     clipped = _ungrouped(magnitude > 6, x) if clipping else None
-    negative = (groups < 0) & (magnitude > 0) if options.reference == "te" else torch.signbit(groups)
     values = _to_e2m1(magnitude, "even", None if noise is None else _grouped(noise, 16))
-    values = torch.where(negative, -values, values)
+    # Transformer Engine compares, so that neither -0 nor a product that underflows to it has a sign.
+    values = values.mul_(torch.sign(scaled)) if options.reference == "te" else values.copysign_(groups)
     scale = scale.masked_fill(broken, torch.nan)
     values = values * scale * tensor_scale if options.reference == "te" else values * (scale * tensor_scale)
     return _ungrouped(values, x), clipped

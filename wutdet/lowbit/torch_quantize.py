@@ -6,6 +6,7 @@ for bit, on the CPU and on CUDA devices. This module needs torch; the package ``
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from wutdet.errors import DataError, UsageError
@@ -60,7 +61,14 @@ def fake_quantize(
 
 
 def hadamard(x: torch.Tensor, transform: RandomHadamard) -> torch.Tensor:
-    """``transform(x)`` in torch, with its gradient.
+    """``transform(x)`` in torch, equal bit for bit, with its gradient, which is ``transform.inverse``.
+
+    Args:
+        x: floating point [..., N], N a multiple of ``transform.size``, on any device.
+        transform: size and signs.
+
+    Returns:
+        float32 of the same shape and device.
 
     Raises:
         UsageError: the last axis is no multiple of the transform's size.
@@ -70,8 +78,28 @@ def hadamard(x: torch.Tensor, transform: RandomHadamard) -> torch.Tensor:
             f"the last axis must be a multiple of {transform.size}, received shape {tuple(x.shape)}",
             hint="pad it with zeros",
         )
-    blocks = x.to(torch.float32).reshape(-1, transform.size)
-    return (blocks @ torch.from_numpy(transform.matrix.copy()).to(x.device)).reshape(x.shape)
+    signed = torch.from_numpy(np.sign(transform.matrix)).to(x.device)
+    return _Hadamard.apply(x, signed)
+
+
+class _Hadamard(torch.autograd.Function):
+    """Sums of ``x`` with the signs [size, size], in the order of the elements, by 1 / sqrt(size)."""
+
+    @staticmethod
+    def forward(ctx, x, signed):
+        ctx.dtype = x.dtype
+        ctx.save_for_backward(signed)
+        blocks = x.detach().to(torch.float32).reshape(-1, len(signed))
+        total = torch.zeros_like(blocks)
+        for k in range(len(signed)):
+            # Products by +-1 are exact, so that a fused multiplication and addition gives the same.
+            total.addcmul_(blocks[:, k : k + 1], signed[k])
+        return total.mul_(float(np.float32(1 / np.sqrt(len(signed))))).reshape(x.shape)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (signed,) = ctx.saved_tensors
+        return _Hadamard.apply(gradient, signed.t()).to(ctx.dtype), None
 
 
 class _StraightThrough(torch.autograd.Function):
