@@ -39,11 +39,13 @@ def hif4(x: torch.Tensor, options: HiF4Options, noise: torch.Tensor | None, clip
     factor = eight.mul_(doubled_four.double().add_(1))  # 1, 2 or 4
     elements = groups.abs().double().view(*groups.shape[:2], 16, 4)
     quarters = elements.mul_((4 * reciprocal / factor)[..., None])
-    clipped = quarters > 7 if clipping else None
     noise = None if noise is None else _grouped(noise, 64).view(quarters.shape)
     whole = _whole(quarters, options.ties, noise).clamp_(max=7)
     scale = scale.masked_fill(broken, torch.nan)
-    values = whole.mul_((scale * factor * 0.25)[..., None]).float().view(groups.shape)
+    step = (scale * factor * 0.25)[..., None]
+    values = whole.mul_(step).float().view(groups.shape)
+    # Not quarters > 7: the reciprocal is rounded.
+    clipped = groups.abs().view(quarters.shape) > (7 * step).float() if clipping else None
     # 0 has no sign, but what was rounded to it has.
     values = values.mul_(torch.sign(groups))
     return _ungrouped(values, x), None if clipped is None else _ungrouped(clipped.view(groups.shape), x)
@@ -94,7 +96,8 @@ def nvfp4(x: torch.Tensor, options: NVFP4Options, noise: torch.Tensor | None, cl
     magnitude = scaled.abs()
     if options.reference == "ao":
         magnitude.masked_fill_(groups == 0, 0)  # the factor can be infinite
-    clipped = _ungrouped(magnitude > 6, x) if clipping else None
+    # Rounded factors bring peaks that fit a little above 6.
+    clipped = _ungrouped(magnitude > 6 * (1 + 2.0**-20), x) if clipping else None
     values = _to_e2m1(magnitude, "even", None if noise is None else _grouped(noise, 16))
     # Transformer Engine compares, so that neither -0 nor a product that underflows to it has a sign.
     values = values.mul_(torch.sign(scaled)) if options.reference == "te" else values.copysign_(groups)

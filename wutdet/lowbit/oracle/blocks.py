@@ -35,7 +35,7 @@ def grouped(x: np.ndarray, size: int) -> np.ndarray:
 
 def ungrouped(x: np.ndarray, count: int) -> np.ndarray:
     """[R, G, size] back to [R, count]."""
-    return np.ascontiguousarray(x.reshape(x.shape[0], -1)[:, :count])
+    return np.ascontiguousarray(x.reshape(x.shape[0], x.shape[1] * x.shape[2])[:, :count])
 
 
 def round_to_table(magnitude: np.ndarray, table: np.ndarray, ties: str, threshold: np.ndarray | None) -> np.ndarray:
