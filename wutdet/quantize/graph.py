@@ -75,6 +75,30 @@ def stem(model: onnx.ModelProto, convolutions: int) -> set[str]:
     return names
 
 
+def packable_weights(model: onnx.ModelProto) -> list[str]:
+    """Names of the initialisers that are stored in a low-bit format, in the order of the graph's convolutions.
+
+    These are the weights of ungrouped two-dimensional convolutions. Left out are the first convolution, the last ones
+    of the head, the fixed one of a distribution focal loss, and what is used in another place as well.
+
+    Raises:
+        ExportError: the graph has no head of box and score branches.
+    """
+    parts = head_parts(model)
+    weights = {i.name: i for i in model.graph.initializer}
+    left_out = parts.box_convs | parts.score_convs | parts.decode | stem(model, 1)
+    found: dict[str, None] = {}
+    elsewhere: set[str] = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        group = next((a.i for a in node.attribute if a.name == "group"), 1)
+        dense = _is_conv(node, weights) and group == 1 and node.name not in left_out
+        weight = node.input[1] if dense else ""
+        if weight in weights and len(weights[weight].dims) == 4:
+            found[weight] = None
+        elsewhere.update(name for i, name in enumerate(node.input) if i != 1 or name != weight)
+    return [name for name in found if name not in elsewhere]
+
+
 def check_boxes_and_scores_apart(model: onnx.ModelProto) -> None:
     """Makes sure that no quantised tensor holds boxes and scores, and that none lies behind the last convolutions.
 

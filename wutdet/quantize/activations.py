@@ -1,0 +1,88 @@
+"""Rounding what convolutions see, in a float network: what an engine with low-bit activations would compute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+#: Share of values left outside at each end of an 8-bit range.
+OUTSIDE = 1e-5
+#: Values per frame and layer that ranges are estimated on.
+SAMPLES = 20_000
+
+
+def round_inputs_int8(
+    model: torch.nn.Module,
+    layers: Mapping[str, torch.nn.Conv2d],
+    frames: Iterable[np.ndarray],
+    seed: int = 0,
+) -> list:
+    """Makes layers see their inputs in 256 levels over one range per layer, fixed by calibration frames.
+
+    Zero is always a level, as padding needs.
+
+    Args:
+        model: the network.
+        layers: its convolutions, by name.
+        frames: network inputs, float32 [1, 3, H, W].
+        seed: of the values that ranges are estimated on.
+
+    Returns:
+        Handles; ``remove()`` of each undoes it.
+    """
+    import torch
+
+    samples: dict[str, list[torch.Tensor]] = {name: [] for name in layers}
+    generator = torch.Generator().manual_seed(seed)
+
+    def sample(name: str):
+        def hook(layer, arguments):
+            values = arguments[0].flatten()
+            samples[name].append(values[torch.randint(len(values), (SAMPLES,), generator=generator)])
+
+        return hook
+
+    handles = [layer.register_forward_pre_hook(sample(name)) for name, layer in layers.items()]
+    with torch.inference_mode():
+        for frame in frames:
+            model(torch.from_numpy(frame))
+    for handle in handles:
+        handle.remove()
+
+    def level(low: float, high: float):
+        scale = max(high - low, 1e-12) / 255
+        zero = round(-low / scale)
+
+        def hook(layer, arguments):
+            x = arguments[0]
+            return ((torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale),)
+
+        return hook
+
+    rounded = []
+    for name, layer in layers.items():
+        low, high = np.quantile(torch.cat(samples[name]).numpy(), [OUTSIDE, 1 - OUTSIDE])
+        rounded.append(layer.register_forward_pre_hook(level(min(float(low), 0.0), max(float(high), 0.0))))
+    return rounded
+
+
+def round_inputs_blocks(layers: Mapping[str, torch.nn.Conv2d], format: str, **options) -> list:
+    """Makes layers see their inputs in a block format, with groups along the channels of each pixel.
+
+    Scales are taken of the values themselves, so nothing is calibrated.
+
+    Returns:
+        Handles; ``remove()`` of each undoes it.
+    """
+    from wutdet.lowbit.torch_quantize import fake_quantize
+
+    def hook(layer, arguments):
+        pixels = arguments[0].permute(0, 2, 3, 1)
+        return (fake_quantize(pixels, format, **options).permute(0, 3, 1, 2),)
+
+    return [layer.register_forward_pre_hook(hook) for layer in layers.values()]

@@ -1,0 +1,110 @@
+"""Post-training quantisation of a network's weights to a low-bit format."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from wutdet.errors import ExportError
+from wutdet.lowbit.layout import BITS
+from wutdet.quantize.activations import round_inputs_blocks, round_inputs_int8
+from wutdet.quantize.observe import observe
+from wutdet.quantize.restore import restore_statistics
+from wutdet.quantize.rounding import round_rows
+from wutdet.quantize.weights import PackedWeight, pack_weight, to_rows
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+Method = Literal["nearest", "scales", "gptq"]
+
+
+@dataclass(frozen=True)
+class LowBitSettings:
+    """How weights are rounded.
+
+    Attributes:
+        format: of the weights.
+        method: ``nearest``; ``scales``: groups get the scales that lose least; ``gptq``: that, and later columns make
+            up for what earlier ones lost.
+        restore: give output channels their mean and deviation back afterwards.
+        activations: what rounded layers see: ``float``, ``int8`` (one range a layer) or ``same`` (the weights' format).
+        options: of the format.
+        seed: of the input positions that are looked at.
+    """
+
+    format: str
+    method: Method = "gptq"
+    restore: bool = True
+    activations: Literal["float", "int8", "same"] = "float"
+    options: tuple[tuple[str, object], ...] = ()
+    seed: int = 0
+
+
+def quantise_weights(
+    model: torch.nn.Module,
+    names: Sequence[str],
+    frames: Callable[[], Iterable[np.ndarray]],
+    settings: LowBitSettings,
+) -> dict[str, PackedWeight]:
+    """Rounds weights of a network in place, and changes biases where statistics are restored.
+
+    Args:
+        model: float network in evaluation mode, batch norm folded.
+        names: parameters to round, such as ``model.2.cv1.conv.weight``; each the weight of an ungrouped convolution.
+        frames: gives the calibration frames as network inputs, float32 [1, 3, H, W]; called up to three times.
+        settings: how.
+
+    Returns:
+        What is to be stored, by parameter name; ``model`` holds the same values. With rounded activations the layers
+        keep hooks that round what they see.
+
+    Raises:
+        ExportError: a name that is not the weight of an ungrouped convolution with a bias.
+    """
+    import torch
+
+    layers = {name: _convolution(model, name) for name in names}
+    options = dict(settings.options)
+    compensate = settings.method == "gptq"
+    before = {}
+    if settings.restore or settings.method != "nearest":
+        before = observe(model, layers, frames(), inputs=settings.method != "nearest", seed=settings.seed)
+    packed: dict[str, PackedWeight] = {}
+    for name, layer in layers.items():
+        weight = layer.weight.detach().float().cpu().numpy()
+        entry = pack_weight(weight, settings.format, **options)
+        if settings.method != "nearest" and BITS[settings.format] == 4:
+            rows = round_rows(to_rows(weight), settings.format, before[name].inputs, compensate=compensate, **options)
+            entry = replace(entry, tensor=rows)
+        packed[name] = entry
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(entry.dequantize()))
+    if settings.activations == "int8":
+        round_inputs_int8(model, layers, frames(), settings.seed)
+    elif settings.activations == "same":
+        round_inputs_blocks(layers, settings.format, **options)
+    if settings.restore:
+        for name, factor in restore_statistics(model, layers, before, frames()).items():
+            packed[name] = replace(packed[name], channel_scale=factor)
+            with torch.no_grad():
+                layers[name].weight.copy_(torch.from_numpy(packed[name].dequantize()))
+    return packed
+
+
+def _convolution(model: torch.nn.Module, name: str) -> torch.nn.Conv2d:
+    import torch
+
+    try:
+        layer = model.get_submodule(name.removesuffix(".weight"))
+    except AttributeError as error:
+        raise ExportError(f"the network has no layer for the parameter '{name}'") from error
+    if not isinstance(layer, torch.nn.Conv2d) or layer.groups != 1 or layer.bias is None:
+        raise ExportError(f"'{name}' is not the weight of an ungrouped convolution with a bias")
+    return layer

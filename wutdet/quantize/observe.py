@@ -1,0 +1,116 @@
+"""What the convolutions of a network see and give on calibration frames: moments of inputs and outputs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+#: Positions per frame and layer that the second moments of inputs are taken of.
+POSITIONS = 1024
+
+
+@dataclass
+class OutputMoments:
+    """Mean and variance of every output channel, over frames and positions.
+
+    Attributes:
+        count: values per channel so far.
+        total, squares: float64 [O], their sum and the sum of their squares.
+    """
+
+    count: int = 0
+    total: np.ndarray | float = 0.0
+    squares: np.ndarray | float = 0.0
+
+    def add(self, output: torch.Tensor) -> None:
+        flat = output.detach().double().transpose(0, 1).flatten(1)
+        self.count += flat.shape[1]
+        self.total = self.total + flat.sum(1).cpu().numpy()
+        self.squares = self.squares + flat.square().sum(1).cpu().numpy()
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.asarray(self.total) / self.count
+
+    @property
+    def deviation(self) -> np.ndarray:
+        return np.sqrt(np.maximum(np.asarray(self.squares) / self.count - self.mean**2, 0))
+
+
+@dataclass
+class Observation:
+    """What one convolution did on the calibration frames.
+
+    Attributes:
+        outputs: moments of the output channels, bias included.
+        inputs: float64 [K, K], sum of outer products of the columns that the kernel sees, in the order of packed rows.
+    """
+
+    outputs: OutputMoments = field(default_factory=OutputMoments)
+    inputs: np.ndarray | None = None
+
+
+def observe(
+    model: torch.nn.Module,
+    layers: Mapping[str, torch.nn.Conv2d],
+    frames: Iterable[np.ndarray],
+    *,
+    inputs: bool,
+    seed: int = 0,
+) -> dict[str, Observation]:
+    """Runs the calibration frames through the network.
+
+    Args:
+        model: float network.
+        layers: its convolutions to watch, by name.
+        frames: network inputs, float32 [1, 3, H, W].
+        inputs: also take the second moments of the inputs.
+        seed: of the positions that those are taken of.
+    """
+    import torch
+
+    found = {name: Observation() for name in layers}
+    generator = torch.Generator().manual_seed(seed)
+
+    def watch(name: str):
+        def hook(layer, arguments, output):
+            found[name].outputs.add(output)
+            if inputs:
+                columns = kernel_columns(layer, arguments[0], generator)
+                moments = (columns.T @ columns).double().cpu().numpy()
+                before = found[name].inputs
+                found[name].inputs = moments if before is None else before + moments
+
+        return hook
+
+    handles = [layer.register_forward_hook(watch(name)) for name, layer in layers.items()]
+    try:
+        with torch.inference_mode():
+            for frame in frames:
+                model(torch.from_numpy(frame))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+def kernel_columns(layer: torch.nn.Conv2d, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """float32 [P, K]: what the kernel sees at ``POSITIONS`` random output positions, in the order of packed rows."""
+    import torch
+
+    (kh, kw), (sh, sw), (ph, pw) = layer.kernel_size, layer.stride, layer.padding
+    padded = torch.nn.functional.pad(x, (pw, pw, ph, ph))
+    height, width = (padded.shape[2] - kh) // sh + 1, (padded.shape[3] - kw) // sw + 1
+    places = torch.randint(height * width, (min(POSITIONS, height * width),), generator=generator)
+    top, left = places // width * sh, places % width * sw
+    taps = [padded[:, :, top + i, left + j] for i in range(kh) for j in range(kw)]  # each [B, I, P]
+    return torch.stack(taps, dim=1).permute(0, 3, 1, 2).flatten(2).flatten(0, 1)
