@@ -16,6 +16,7 @@ BACKENDS = ("auto", "native", "numpy")
 _ORACLES = {"hif4": hif4, "mxfp4": mxfp4, "nvfp4": nvfp4, "hif8": hif8}
 
 
+@np.errstate(all="ignore")  # infinities and NaN are part of the definitions: nobody is warned of them
 def encode(x: np.ndarray, format: str, options, shape: tuple[int, ...], seed: int | None, backend: str) -> Blocks:
     """Packed codes and scales of a float32 matrix [R, N].
 
@@ -37,6 +38,7 @@ def encode(x: np.ndarray, format: str, options, shape: tuple[int, ...], seed: in
     return Blocks(codes, blocks.scales, blocks.tensor_scale)
 
 
+@np.errstate(all="ignore")
 def decode(tensor, backend: str) -> np.ndarray:
     """float32 [R, N] of a QuantizedTensor."""
     check_backend(backend)

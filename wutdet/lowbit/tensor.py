@@ -18,7 +18,7 @@ from wutdet.lowbit.packing import unpack_nibbles
 
 MAGIC = b"WLBT"
 VERSION = 1
-_HEAD = struct.Struct("<4sBxHII")  # magic, version, -, bytes of the description, CRC-32 of all behind, bytes behind
+_HEAD = struct.Struct("<4sBBHII")  # magic, version, 0, bytes of the description, CRC-32 of all behind, bytes behind
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class QuantizedTensor:
         }
         text = json.dumps(described, separators=(",", ":")).encode()
         behind = text + self.codes.tobytes() + self.scales.tobytes()
-        return _HEAD.pack(MAGIC, VERSION, len(text), zlib.crc32(behind), len(behind)) + behind
+        return _HEAD.pack(MAGIC, VERSION, 0, len(text), zlib.crc32(behind), len(behind)) + behind
 
     @classmethod
     def from_bytes(cls, data: bytes) -> QuantizedTensor:
@@ -107,21 +107,23 @@ class QuantizedTensor:
         data = bytes(data)
         if len(data) < _HEAD.size or data[:4] != MAGIC:
             raise DataError(f"this is not a packed low-bit tensor: {len(data)} bytes that begin with {data[:4]!r}")
-        _, version, text_bytes, checksum, behind_bytes = _HEAD.unpack_from(data)
+        _, version, reserved, text_bytes, checksum, behind_bytes = _HEAD.unpack_from(data)
         behind = data[_HEAD.size :]
-        if version != VERSION:
-            raise DataError(f"a packed tensor of layout version {version}; this wutdet reads version {VERSION}")
+        if version != VERSION or reserved != 0:
+            raise DataError(
+                f"a packed tensor of layout version {version}.{reserved}; this wutdet reads version {VERSION}.0"
+            )
         if len(behind) != behind_bytes:
             raise DataError(f"a packed tensor must have {behind_bytes} bytes behind its head, received {len(behind)}")
         if zlib.crc32(behind) != checksum:
             raise DataError("a packed tensor's bytes do not have the checksum in its head: the file is damaged")
         try:
             described = json.loads(behind[:text_bytes])
-            shape = tuple(int(n) for n in described["shape"])
+            shape = _shape(described["shape"])
             options = options_for(described["format"], described["options"])
             tensor_scale = np.float32(float.fromhex(described["tensor_scale"]))
             layout = layout_of(described["format"], shape, options)
-        except (ValueError, KeyError, TypeError, AttributeError, WutdetError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, WutdetError) as error:
             raise DataError(f"a packed tensor's description cannot be read: {error}") from error
         parts = np.frombuffer(behind, dtype=np.uint8, offset=text_bytes)
         if len(parts) != layout.nbytes:
@@ -132,6 +134,12 @@ class QuantizedTensor:
         middle = math.prod(layout.codes)
         codes, scales = parts[:middle].reshape(layout.codes), parts[middle:].reshape(layout.scales)
         return cls(described["format"], shape, codes, scales, tensor_scale, options)
+
+
+def _shape(described) -> tuple[int, ...]:
+    if not isinstance(described, list) or not all(type(n) is int and n >= 0 for n in described):
+        raise ValueError(f"the shape must be a list of whole numbers, received {described!r}")
+    return tuple(described)
 
 
 def _check_scales(tensor: QuantizedTensor) -> None:
