@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Positions per frame and layer that the second moments of inputs are taken of.
-POSITIONS = 1024
+POSITIONS = 256
 
 
 @dataclass
@@ -32,10 +32,17 @@ class OutputMoments:
     squares: np.ndarray | float = 0.0
 
     def add(self, output: torch.Tensor) -> None:
-        flat = output.detach().double().transpose(0, 1).flatten(1)
-        self.count += flat.shape[1]
-        self.total = self.total + flat.sum(1).cpu().numpy()
-        self.squares = self.squares + flat.square().sum(1).cpu().numpy()
+        import torch
+
+        axes = (0, *range(2, output.ndim))
+        self.count += output.numel() // output.shape[1]
+        # Sums of one batch in float32, which torch adds pairwise; of all batches in float64.
+        self.total = self.total + output.sum(axes).double().cpu().numpy()
+        self.squares = self.squares + torch.linalg.vector_norm(output, dim=axes).double().square().cpu().numpy()
+
+    def join(self, other: OutputMoments) -> None:
+        self.count += other.count
+        self.total, self.squares = self.total + other.total, self.squares + other.squares
 
     @property
     def mean(self) -> np.ndarray:

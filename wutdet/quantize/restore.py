@@ -50,11 +50,12 @@ def restore_statistics(
         wanted_deviation = before[name].outputs.deviation
 
         def hook(layer, arguments, output):
-            after[name].add(output)
             now = OutputMoments()
             now.add(output)
+            after[name].join(now)
             factor = torch.from_numpy(_factor(wanted_deviation, now.deviation))[:, None, None]
-            return (output - torch.from_numpy(now.mean).float()[:, None, None]) * factor + wanted_mean
+            shift = wanted_mean - torch.from_numpy(now.mean).float()[:, None, None] * factor
+            return torch.addcmul(shift, output, factor)
 
         return hook
 
