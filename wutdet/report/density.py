@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from wutdet.report.cells import heat, interval_text
@@ -24,17 +25,19 @@ def density_section(page: Page, evaluation: Mapping, protocol: Protocol) -> None
     per_frame = [mapping(row) for row in sequence(density.get("ships_per_frame")) if mapping(row)]
     crowding = [mapping(row) for row in sequence(density.get("crowding")) if mapping(row)]
     if per_frame:
-        _bars(section, "AP by ships in the frame", per_frame, "AP", protocol,
-              "Frames with many ships against frames with few; n is the number of ships.")  # fmt: skip
+        _bars(section, "AP by ships in the frame", "ships in the frame", per_frame, "AP", protocol,
+              "Frames with many ships against frames with few; n is the number of ships. The numbers below have the "
+              "frames and the false alarms, of frames without ships too.")  # fmt: skip
     if crowding:
-        _bars(section, "Found by crowding", crowding, "recall50", protocol,
-              "Share of ships found at IoU .50, by how near or how covered their neighbours are.")  # fmt: skip
-    for title, rows, key in (
-        ("AP by size and ships in the frame", per_frame, "AP"),
-        ("Found by size and ships in the frame", per_frame, "recall50"),
-        ("Found by size and crowding", crowding, "recall50"),
+        _bars(section, "Found by crowding", "crowding", crowding, "recall50", protocol,
+              "Share of ships found at IoU .50 by detections of any score, by how near or how covered their "
+              "neighbours are; n is the number of ships.")  # fmt: skip
+    for title, head, rows, key in (
+        ("AP by size and ships in the frame", "ships in the frame", per_frame, "AP"),
+        ("Found by size and ships in the frame", "ships in the frame", per_frame, "recall50"),
+        ("Found by size and crowding", "crowding", crowding, "recall50"),
     ):
-        _heat_table(section, title, rows, key, protocol)
+        _heat_table(section, title, head, rows, key, protocol)
     _false_alarms(page, mapping(density.get("false_alarms")), protocol)
 
 
@@ -45,6 +48,18 @@ def found_from_text(evaluation: Mapping) -> str | None:
         return None
     found_from = recall.get("found_90_from_px")
     return f"{format_number(round(found_from, 1))} px" if is_number(found_from) else "at no size"
+
+
+def found_from_detail(evaluation: Mapping) -> str:
+    """At which scores, and from which size on were all detections counted."""
+    recall = mapping(mapping(evaluation.get("density")).get("recall_by_size"))
+    score, every = recall.get("score"), recall.get("found_90_from_px_all")
+    where = f"scores of {format_number(score, 3)} and up" if is_number(score) else "at any score"
+    if is_number(recall.get("found_90_from_px")):
+        where = f"√area of the ship, and up; {where}"
+    if is_number(score) and is_number(every):
+        where += f"; at any score {format_number(round(every, 1))} px"
+    return where
 
 
 def _recall_figure(section: Section, recall: Mapping, protocol: Protocol) -> None:
@@ -88,15 +103,17 @@ def _recall_figure(section: Section, recall: Mapping, protocol: Protocol) -> Non
     section.figure("Recall against size", svg, caption, protocol, Table(heads, rows), wide=True)
 
 
-def _bars(section: Section, title: str, rows: Sequence[Mapping], key: str, protocol: Protocol, caption: str) -> None:
+def _bars(
+    section: Section, title: str, head: str, rows: Sequence[Mapping], key: str, protocol: Protocol, caption: str
+) -> None:
     bars = [
-        Row(str(row.get("name") or ""), row.get(key), f"{ap_text(row.get(key))} n={plain(row.get('boxes'))}")
+        Row(_bin(row), row.get(key), f"{ap_text(row.get(key))} n={plain(row.get('boxes'))}")
         for row in rows
+        if row.get("boxes") != 0
     ]
     figures = [k for k in ("AP", "AP50", "AR", "recall50") if any(k in row for row in rows)]
-    heads = [Column("bin"), Column("ships", number=True), *(Column(k, number=True) for k in figures)]
-    table = [[str(row.get("name") or ""), plain(row.get("boxes")), *(ap_text(row.get(k)) for k in figures)]
-             for row in rows]  # fmt: skip
+    heads = [Column(head), Column("ships", number=True), *(Column(k, number=True) for k in figures)]
+    table = [[_bin(row), plain(row.get("boxes")), *(ap_text(row.get(k)) for k in figures)] for row in rows]
     if any(is_number(row.get("false_alarms_per_frame")) for row in rows):
         heads.append(Column("false alarms", "per frame", True))
         table = [[*cells, format_number(row.get("false_alarms_per_frame"), 3)]
@@ -110,25 +127,32 @@ def _bars(section: Section, title: str, rows: Sequence[Mapping], key: str, proto
     section.figure(title, svg, caption, protocol, Table(heads, table))
 
 
-def _heat_table(section: Section, title: str, rows: Sequence[Mapping], key: str, protocol: Protocol) -> None:
+def _heat_table(section: Section, title: str, head: str, rows: Sequence[Mapping], key: str, protocol: Protocol) -> None:
     parts = [
-        (row, {str(b.get("name")): b for b in map(mapping, sequence(row.get("size_bins"))) if key in b}) for row in rows
+        (row, {str(b.get("name")): b for b in map(mapping, sequence(row.get("size_bins"))) if key in b})
+        for row in rows
+        if row.get("boxes") != 0
     ]
     names = list(dict.fromkeys(name for _, bins in parts for name in bins))
     if not names:
         return
-    heads = [Column("bin"), *(Column(name.partition(" (")[0], _unit(name), True) for name in names)]
+    heads = [Column(head), *(Column(name.partition(" (")[0], _unit(name), True) for name in names)]
     table = []
     for row, bins in parts:
-        cells = [str(row.get("name") or "")]
+        cells: list[object] = [_bin(row)]
         for name in names:
             part = mapping(bins.get(name))
             value = part.get(key)
             cells.append(heat(ap_text(value), value if is_number(value) else None, part.get("boxes")))
         table.append(cells)
-    words = "AP" if key == "AP" else "Recall at IoU .50"
+    words = "AP" if key == "AP" else "Recall at IoU .50 by detections of any score"
     caption = f"{words}; n is the number of ships. Figures of few ships say little."
     section.table(title, Table(heads, table), protocol, caption=caption)
+
+
+def _bin(row: Mapping) -> str:
+    """The name of a bin, ranges with a dash: ``2–4``."""
+    return re.sub(r"(?<=\d)-(?=\d)", "–", str(row.get("name") or ""))
 
 
 def _unit(name: str) -> str:
@@ -144,14 +168,18 @@ def _false_alarms(page: Page, alarms: Mapping, protocol: Protocol) -> None:
         where.append(f"scores of {format_number(alarms['score'], 3)} and up")
     if is_number(alarms.get("frames")):
         where.append(f"{plain(alarms['frames'])} frames")
-    tiles = [Tile("False alarms per frame", format_number(alarms.get("per_frame"), 3), ", ".join(where))]
+    tiles = [Tile("False alarms per frame", _per_frame(alarms.get("per_frame")), ", ".join(where))]
     horizon = alarms.get("horizon")
     if is_number(alarms.get("above_horizon_per_frame")):
-        said = f"horizon {horizon}" if horizon else ""
-        tiles.append(Tile("Above the horizon", f"{format_number(alarms['above_horizon_per_frame'], 3)}", said))
+        said = f"of the false alarms; horizon {horizon}" if horizon else "of the false alarms"
+        tiles.append(Tile("Above the horizon per frame", _per_frame(alarms["above_horizon_per_frame"]), said))
     if is_number(alarms.get("duplicates_per_frame")):
         tiles.append(
-            Tile("Duplicates per frame", format_number(alarms["duplicates_per_frame"], 3), "ships found once more")
+            Tile(
+                "Duplicates per frame",
+                _per_frame(alarms["duplicates_per_frame"]),
+                "of the false alarms; found once more",
+            )
         )
     rate = alarms.get("duplicate_rate")
     if is_number(rate):
@@ -161,5 +189,11 @@ def _false_alarms(page: Page, alarms: Mapping, protocol: Protocol) -> None:
         section.note("False alarms above the horizon were not counted: the frames have no horizon.")
     leak = protocol.get("leak rate")
     section.paragraph(
-        f"At IoU {format_number(alarms.get('iou'))}; leak rate {str(leak or 'not measured').partition(' (')[0]}."
+        f"A false alarm is any detection that is no hit at IoU {format_number(alarms.get('iou'))}: nothing is "
+        "annotated there, or the box fits its ship badly, or the ship was found already. Leak rate "
+        f"{str(leak or 'not measured').partition(' (')[0]}."
     )
+
+
+def _per_frame(value: object) -> str:
+    return f"{value:.3f}" if is_number(value) else "–"

@@ -13,7 +13,7 @@ from wutdet.errors import WutdetError
 from wutdet.evaluation.objects_file import read_objects
 from wutdet.files import write_text
 from wutdet.report.accuracy import accuracy_section, accuracy_tiles, intervals_text
-from wutdet.report.density import found_from_text
+from wutdet.report.density import found_from_detail, found_from_text
 from wutdet.report.facts import settings_section
 from wutdet.report.frames import DETECTIONS_FILE, add_examples, read_detections, read_frames
 from wutdet.report.markup import is_number
@@ -146,11 +146,11 @@ def _headline(page: Page, evaluation: Mapping, name: str) -> None:
     tiles = accuracy_tiles(evaluation, name)
     found_from = found_from_text(evaluation)
     if found_from is not None:
-        tiles.append(Tile("90 % found from", found_from, "square root of the ship's area, and up"))
+        tiles.append(Tile("90 % found from", found_from, found_from_detail(evaluation)))
     alarms = mapping(mapping(evaluation.get("density")).get("false_alarms"))
     if is_number(alarms.get("per_frame")):
         score = f"scores of {format_number(alarms.get('score'), 3)} and up"
-        tiles.append(Tile("False alarms per frame", format_number(alarms["per_frame"], 3), score))
+        tiles.append(Tile("False alarms per frame", f"{alarms['per_frame']:.3f}", score))
     threshold = mapping(evaluation.get("threshold"))
     if is_number(threshold.get("score")):
         detail = (

@@ -20,8 +20,8 @@ _WORDS = {
     "missed": "a ship without any detection near",
 }
 _SPECIAL = {
-    "false_positives": "AP without any false positive",
-    "false_negatives": "AP without any missed ship",
+    "false_positives": "all of them, whatever their kind",
+    "false_negatives": "all ships that were not found",
 }
 
 
@@ -35,7 +35,13 @@ def mistakes_section(page: Page, evaluation: Mapping, protocol: Protocol) -> Non
     special = mapping(errors.get("dAP_special"))
     rows = [Row(name, _number(value), _gain(value)) for name, value in gains.items()]
     rows += [Row(name.replace("_", " "), _number(value), _gain(value), group=1) for name, value in special.items()]
-    svg = row_chart("AP50 lost by kind of mistake", rows, x_label="AP50 that mending it would gain", missing="none")
+    svg = row_chart(
+        "AP50 lost by kind of mistake",
+        rows,
+        x_label="AP50 that mending it would gain",
+        missing="none",
+        groups=("one kind mended", "all mended") if special else (),
+    )
     iou, background = format_number(errors.get("iou")), format_number(errors.get("background_iou"))
     caption = (
         f"Each kind of mistake is mended alone, so the parts do not add up. AP50 is {ap_text(errors.get('AP50'))}; "
@@ -46,7 +52,9 @@ def mistakes_section(page: Page, evaluation: Mapping, protocol: Protocol) -> Non
     heads = [Column("mistake"), Column("gain", "AP50", True), Column("count", number=True), Column("what it is")]
     table = [[name, _gain(value), plain(counts.get(name)), _WORDS.get(name, "")] for name, value in gains.items()]
     table += [[name.replace("_", " "), _gain(value), None, _SPECIAL.get(name, "")] for name, value in special.items()]
-    section.table("Number of mistakes", Table(heads, table), protocol)
+    lowest = protocol.get("lowest score")
+    caption = f"Detections of all scores{f' from {lowest} up' if lowest else ''} are counted."
+    section.table("Number of mistakes", Table(heads, table), protocol, caption=caption)
 
 
 def _number(value: object) -> float | None:

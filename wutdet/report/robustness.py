@@ -25,9 +25,11 @@ def robustness_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
     frames = content.get("frames")
     protocol = {**protocol, "corrupted frames": plain(frames) if frames is not None else None}
     change = change_text(content.get("mean_AP"), clean.get("AP"))
+    total = content.get("frames_of")
+    where = f" Both on {plain(frames)} frames" + (f" of {plain(total)}." if is_number(total) else ".")
     section.paragraph(
         f"AP is {ap_text(clean.get('AP'))} on clean frames and {ap_text(content.get('mean_AP'))} in the mean over all "
-        f"corruptions and severities{f': {change}' if change else ''}."
+        f"corruptions and severities{f': {change}' if change else ''}.{where if is_number(frames) else ''}"
     )
     worst = sorted(corruptions, key=lambda row: -(row["loss_AP"] if is_number(row.get("loss_AP")) else -1.0))
     groups = list(dict.fromkeys(str(row.get("group") or "") for row in corruptions))
@@ -38,7 +40,7 @@ def robustness_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
         for row in worst
     ]
     svg = row_chart("Mean loss of AP by corruption", rows, x_label="AP lost, mean of the severities", groups=groups)
-    caption = "The worst corruption first."
+    caption = f"The worst corruption first. AP is {ap_text(clean.get('AP'))} on clean frames."
     section.figure("Mean loss by corruption", svg, caption, protocol)
     for key, words in _FIGURES.items():
         _heat_table(section, key, words, corruptions, clean, severities, protocol)
@@ -69,8 +71,8 @@ def _heat_table(section, key, words, corruptions, clean: Mapping, severities, pr
             cells.append(f"{100 * loss:.0f} %" if is_number(loss) else None)
         table.append(cells)
     caption = (
-        f"{words} is {ap_text(reference)} on clean frames. Columns are severities; the stronger the ground, the larger "
-        "the share that is lost."
+        f"{words} is {ap_text(reference)} on clean frames. Columns are severities, 5 the worst; the stronger the "
+        "colour, the larger the share that is lost."
     )
     section.table(f"{words} by corruption and severity", Table(heads, table), protocol, caption=caption)
 

@@ -37,7 +37,9 @@ def slices_section(page: Page, evaluation: Mapping, protocol: Protocol) -> None:
         )
     thin = sum(bool(_warning(row)) for row in slices)
     if thin:
-        section.note(f"{thin} of {len(slices)} slices are too thin to say much; they are marked with △.")
+        section.note(
+            f"{thin} of {len(slices)} slices have too few ships or sequences to be sure of; they are marked with △."
+        )
     for by in dict.fromkeys(str(row.get("by") or "slice") for row in slices):
         rows = [row for row in slices if str(row.get("by") or "slice") == by]
         _table(section, by, rows, drawn, scale, protocol)

@@ -35,7 +35,7 @@ a { color: var(--accent); }
 .card { margin: 0; background: var(--card); border-radius: 10px; padding: 14px 16px; min-width: 0; }
 .chart { display: block; margin: 0 auto; }
 .band:hover { fill-opacity: .08; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px; }
 .tile { background: var(--card); border-radius: 10px; padding: 12px 16px; }
 .tile .value { font-size: 1.6rem; overflow-wrap: anywhere; font-weight: 650; line-height: 1.2;
   font-variant-numeric: tabular-nums; }
@@ -44,7 +44,9 @@ a { color: var(--accent); }
 .tile .name, .tile .detail { font-size: .875rem; color: var(--muted); overflow-wrap: anywhere; }
 figcaption { margin-top: 8px; font-size: .9375rem; overflow-wrap: anywhere; }
 .caption { margin: 8px 0 0; font-size: .9375rem; }
-.scroll { overflow-x: auto; }
+/* A shadow at the right edge while there is more to the right: the first ground scrolls away with the table. */
+.scroll { overflow-x: auto; background: linear-gradient(var(--card), var(--card)) right / 20px 100% no-repeat local,
+  linear-gradient(to left, rgba(128,140,150,.55), rgba(128,140,150,0)) right / 16px 100% no-repeat scroll; }
 table { border-collapse: collapse; width: 100%; font-size: .9375rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top; }
 th { font-weight: 600; }
@@ -57,6 +59,8 @@ th:last-child, td:last-child { padding-right: 0; }
 .thin { color: var(--warn); font-weight: 700; }
 .unit { color: var(--muted); font-weight: 400; white-space: nowrap; }
 tbody th { font-weight: 400; min-width: 6em; max-width: 18em; overflow-wrap: break-word; }
+tbody th .small { min-width: 10em; }
+td[style] .unit { color: inherit; }
 td:last-child { overflow-wrap: anywhere; }
 td[style], td[style]:last-child { padding-left: 6px; padding-right: 6px; }
 details { margin-top: 10px; font-size: .875rem; }

@@ -69,7 +69,7 @@ def worst_section(
         return
     section.paragraph(
         "Biggest missed ships and highest scores first. Each kind has room for ships of all sizes, and sequences take "
-        f"turns. Shown are {_counts_text(objects, shown)}."
+        f"turns. Shown are {_counts_text(objects, shown)}{_at_scores(best)}."
     )
     cards = [_card(dataset, objects, crop, names[bins[crop.row]]) for crop in shown]
     labels = {"size": "Size", "sequence": "Sequence", "source": "Source"}
@@ -85,6 +85,10 @@ def worst_section(
         ),
         _markdown(dataset, objects, shown),
     )
+
+
+def _at_scores(threshold: object) -> str:
+    return f", at scores of {format_number(threshold, 3)} and up" if is_number(threshold) else ""
 
 
 def _groups(dataset: Dataset) -> np.ndarray:
