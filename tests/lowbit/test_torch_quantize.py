@@ -96,6 +96,10 @@ def test_strides(format, options, rng):
     given = torch.from_numpy(x).permute(2, 0, 1)[:, ::2]
     want = oracle(np.ascontiguousarray(x.transpose(2, 0, 1)[:, ::2]), format, options)
     np.testing.assert_array_equal(bits(fake_quantize(given, format, **options).numpy()), bits(want))
+    x = rng.standard_normal((128, 192)).astype(np.float32)  # whole groups: nothing is copied to fill them up
+    for given in (torch.from_numpy(x).t(), torch.from_numpy(x)[:, ::3], torch.from_numpy(x)[::2, 64:]):
+        want = oracle(np.ascontiguousarray(given.numpy()), format, options)
+        np.testing.assert_array_equal(bits(fake_quantize(given, format, **options).numpy()), bits(want))
 
 
 @every_case

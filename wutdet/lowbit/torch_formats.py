@@ -21,7 +21,7 @@ Result = tuple[torch.Tensor, torch.Tensor | None]
 
 
 def hif4(x: torch.Tensor, options: HiF4Options, noise: torch.Tensor | None, clipping: bool) -> Result:
-    groups = _grouped(x, 64)
+    groups = grouped(x, 64)
     of_four = groups.abs().view(*groups.shape[:2], 16, 4).amax(dim=3)
     of_eight = of_four.view(*groups.shape[:2], 8, 2).amax(dim=3)
     peak = of_eight.amax(dim=2, keepdim=True)
@@ -39,8 +39,8 @@ def hif4(x: torch.Tensor, options: HiF4Options, noise: torch.Tensor | None, clip
     factor = eight.mul_(doubled_four.double().add_(1))  # 1, 2 or 4
     elements = groups.abs().double().view(*groups.shape[:2], 16, 4)
     quarters = elements.mul_((4 * reciprocal / factor)[..., None])
-    noise = None if noise is None else _grouped(noise, 64).view(quarters.shape)
-    whole = _whole(quarters, options.ties, noise).clamp_(max=7)
+    noise = None if noise is None else grouped(noise, 64).view(quarters.shape)
+    whole = round_steps(quarters, options.ties, noise).clamp_(max=7)
     scale = scale.masked_fill(broken, torch.nan)
     step = (scale * factor * 0.25)[..., None]
     values = whole.mul_(step).float().view(groups.shape)
@@ -48,11 +48,11 @@ def hif4(x: torch.Tensor, options: HiF4Options, noise: torch.Tensor | None, clip
     clipped = groups.abs().view(quarters.shape) > (7 * step).float() if clipping else None
     # 0 has no sign, but what was rounded to it has.
     values = values.mul_(torch.sign(groups))
-    return _ungrouped(values, x), None if clipped is None else _ungrouped(clipped.view(groups.shape), x)
+    return ungrouped(values, x), None if clipped is None else ungrouped(clipped.view(groups.shape), x)
 
 
 def mxfp4(x: torch.Tensor, options: MXFP4Options, noise: torch.Tensor | None, clipping: bool) -> Result:
-    groups = _grouped(x, 32)
+    groups = grouped(x, 32)
     magnitude = groups.abs()
     peak = magnitude.amax(dim=2, keepdim=True)
     mantissa, exponent = torch.frexp(peak)
@@ -63,14 +63,14 @@ def mxfp4(x: torch.Tensor, options: MXFP4Options, noise: torch.Tensor | None, cl
     # Below 2^-126 the mantissa's first bit stands for the power.
     scale = ((power + 127) << 23).masked_fill_(power == -127, 1 << 22).view(torch.float32)
     magnitude.mul_(((127 - power) << 23).view(torch.float32))
-    clipped = _ungrouped(magnitude > 6, x) if clipping else None
-    values = _to_e2m1(magnitude, options.ties, None if noise is None else _grouped(noise, 32))
+    clipped = ungrouped(magnitude > 6, x) if clipping else None
+    values = _to_e2m1(magnitude, options.ties, None if noise is None else grouped(noise, 32))
     values.mul_(scale.masked_fill(~torch.isfinite(peak), torch.nan))
-    return _ungrouped(values.copysign_(groups), x), clipped
+    return ungrouped(values.copysign_(groups), x), clipped
 
 
 def nvfp4(x: torch.Tensor, options: NVFP4Options, noise: torch.Tensor | None, clipping: bool) -> Result:
-    groups = _grouped(x, 16)
+    groups = grouped(x, 16)
     peak = groups.abs().amax(dim=2, keepdim=True)
     broken = ~torch.isfinite(peak)
     peak = peak.masked_fill(broken, 0)
@@ -97,13 +97,13 @@ def nvfp4(x: torch.Tensor, options: NVFP4Options, noise: torch.Tensor | None, cl
     if options.reference == "ao":
         magnitude.masked_fill_(groups == 0, 0)  # the factor can be infinite
     # Rounded factors bring peaks that fit a little above 6.
-    clipped = _ungrouped(magnitude > 6 * (1 + 2.0**-20), x) if clipping else None
-    values = _to_e2m1(magnitude, "even", None if noise is None else _grouped(noise, 16))
+    clipped = ungrouped(magnitude > 6 * (1 + 2.0**-20), x) if clipping else None
+    values = _to_e2m1(magnitude, "even", None if noise is None else grouped(noise, 16))
     # Transformer Engine compares, so that neither -0 nor a product that underflows to it has a sign.
     values = values.mul_(torch.sign(scaled)) if options.reference == "te" else values.copysign_(groups)
     scale = scale.masked_fill(broken, torch.nan)
     values = values * scale * tensor_scale if options.reference == "te" else values * (scale * tensor_scale)
-    return _ungrouped(values, x), clipped
+    return ungrouped(values, x), clipped
 
 
 def hif8(x: torch.Tensor, options: HiF8Options, noise: torch.Tensor | None, clipping: bool) -> Result:
@@ -115,7 +115,7 @@ def hif8(x: torch.Tensor, options: HiF8Options, noise: torch.Tensor | None, clip
     distance = exponent.abs()
     mantissa_bits = 3 - (distance > 3).int() - (distance > 7).int() - (exponent < -15).int()
     step = ((exponent + 127 - mantissa_bits) << 23).view(torch.float32).clamp_(min=2.0**-22)
-    values = _whole(magnitude.div_(step), "away", noise).mul_(step)
+    values = round_steps(magnitude.div_(step), "away", noise).mul_(step)
     values = values.masked_fill(infinite, torch.inf).mul_(torch.sign(x))  # there is no negative zero: see below
     return values.add_(0.0).masked_fill_(torch.isnan(x), torch.nan), clipped
 
@@ -123,7 +123,7 @@ def hif8(x: torch.Tensor, options: HiF8Options, noise: torch.Tensor | None, clip
 VALUES = {"hif4": hif4, "mxfp4": mxfp4, "nvfp4": nvfp4, "hif8": hif8}
 
 
-def _whole(steps: torch.Tensor, ties: str, noise: torch.Tensor | None) -> torch.Tensor:
+def round_steps(steps: torch.Tensor, ties: str, noise: torch.Tensor | None) -> torch.Tensor:
     """Magnitudes in units of a step rounded to whole ones, in place."""
     if noise is not None:
         below = torch.floor(steps)
@@ -139,7 +139,7 @@ def _to_e2m1(magnitude: torch.Tensor, ties: str, noise: torch.Tensor | None) -> 
     magnitude.clamp_(max=6)
     # Steps are half of the binade from 1 on, and 0.5 below.
     step = (magnitude.view(torch.int32) & _EXPONENT).view(torch.float32).clamp_(min=1).mul_(0.5)
-    return _whole(magnitude.div_(step), ties, noise).mul_(step)
+    return round_steps(magnitude.div_(step), ties, noise).mul_(step)
 
 
 def _to_e4m3(x: torch.Tensor) -> torch.Tensor:
@@ -153,12 +153,12 @@ def _round_bits(bits: torch.Tensor, dropped: int) -> torch.Tensor:
     return bits.add((bits >> dropped & 1) + half) >> dropped << dropped
 
 
-def _grouped(x: torch.Tensor, size: int) -> torch.Tensor:
+def grouped(x: torch.Tensor, size: int) -> torch.Tensor:
     """[R, N] to [R, G, size], the last group filled up with zeros."""
     missing = -x.shape[1] % size
     return (pad(x, (0, missing)) if missing else x).reshape(len(x), -1, size)
 
 
-def _ungrouped(groups: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def ungrouped(groups: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """[R, G, size] back to the shape of ``like`` [R, N]."""
     return groups.reshape(len(like), -1)[:, : like.shape[1]]

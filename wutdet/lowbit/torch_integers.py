@@ -6,7 +6,7 @@ import torch
 
 from wutdet.lowbit.layout import BITS
 from wutdet.lowbit.options import IntegerOptions
-from wutdet.lowbit.torch_formats import Result, _grouped, _ungrouped, _whole
+from wutdet.lowbit.torch_formats import Result, grouped, round_steps, ungrouped
 
 
 def integer_values(
@@ -41,7 +41,7 @@ def integer_values(
         zero = (-bottom / scale).round_().clamp_(low, high)
     quotient = shared / scale
     noise = None if noise is None else _sharing(noise, options, channels)
-    code = quotient.round() if noise is None else _whole(quotient.abs(), "even", noise).copysign_(quotient)
+    code = quotient.round() if noise is None else round_steps(quotient.abs(), "even", noise).copysign_(quotient)
     code = code + (0.0 if zero is None else zero)  # makes 0 of -0
     clipped = (code < low) | (code > high) if clipping else None
     code = code.clamp_(low, high)
@@ -52,11 +52,11 @@ def integer_values(
 def _sharing(x: torch.Tensor, options: IntegerOptions, channels: int) -> torch.Tensor:
     """[S, G, values that share a scale]."""
     if options.granularity == "group":
-        return _grouped(x, options.group_size)
+        return grouped(x, options.group_size)
     return x.reshape(channels if options.granularity == "channel" else 1, 1, -1)
 
 
 def _unshared(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     if values.numel() == like.numel():
         return values.reshape(like.shape)
-    return _ungrouped(values, like)
+    return ungrouped(values, like)

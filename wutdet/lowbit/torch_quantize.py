@@ -107,9 +107,9 @@ class _StraightThrough(torch.autograd.Function):
     def forward(ctx, x, format, options, seed, clip_gradient):
         ctx.dtype = x.dtype
         columns = x.shape[-1] if x.ndim else 1
-        matrix = x.detach().to(torch.float32).reshape(-1, columns) if x.numel() else None
         values, clipped = torch.empty_like(x, dtype=torch.float32), None
-        if matrix is not None:
+        if x.numel():
+            matrix = x.detach().to(torch.float32).contiguous().view(-1, columns)
             noise = None if seed is None else thresholds(seed, x.numel(), x.device).view(matrix.shape)
             if isinstance(options, IntegerOptions):
                 channels = x.shape[0] if x.ndim > 1 else 1
