@@ -10,8 +10,13 @@ from wutdet.report.worst import SHOWN, badness, choose_worst, crops
 def many(rng, count=3000) -> dict[str, np.ndarray]:
     kinds = np.array(["hit", "miss", "false_alarm", "duplicate", "localisation", "ignored"])
     kind = kinds[rng.integers(0, len(kinds), count)]
-    return {"kind": kind, "size_px": rng.uniform(2, 200, count),
-            "score": np.where(kind == "miss", np.nan, rng.random(count))}  # fmt: skip
+    size = rng.uniform(2, 200, count)
+    return {"kind": kind, "size_px": size, "score": np.where(kind == "miss", np.nan, rng.random(count)),
+            **squares(size, rng.uniform(0, 2000, (2, count)))}  # fmt: skip
+
+
+def squares(size_px: np.ndarray, corner: np.ndarray) -> dict[str, np.ndarray]:
+    return {"x1": corner[0], "y1": corner[1], "x2": corner[0] + size_px, "y2": corner[1] + size_px}
 
 
 def test_each_kind_has_its_worst_first_and_kinds_take_turns(rng):
@@ -42,18 +47,39 @@ def test_size_bins_share_the_room_evenly(rng):
 
 def test_one_static_camera_does_not_fill_the_gallery(rng):
     """300 misses of one sequence, all bigger than five of five others: the others are all shown."""
-    objects = {"kind": np.array(["miss"] * 305), "score": np.full(305, np.nan),
-               "size_px": np.concatenate([np.linspace(60, 90, 300), np.linspace(40, 50, 5)])}  # fmt: skip
+    size = np.concatenate([np.linspace(60, 90, 300), np.linspace(40, 50, 5)])
+    objects = {"kind": np.array(["miss"] * 305), "score": np.full(305, np.nan), "size_px": size,
+               **squares(size, rng.uniform(0, 2000, (2, 305)))}  # fmt: skip
     groups = np.concatenate([np.zeros(300, int), np.arange(1, 6)])
     rows = choose_worst(objects, np.zeros(305, int), groups)
     assert len(rows) == 40 and set(range(300, 305)) <= set(rows.tolist())
     assert badness(objects)[rows].tolist() == sorted(badness(objects)[rows], reverse=True)
 
 
+def test_a_buoy_in_every_frame_is_shown_once_before_it_is_shown_again():
+    """200 false alarms at one buoy, with higher scores than 39 elsewhere in the same sequence and 20 of other sizes."""
+    size = np.concatenate([np.full(200, 60.0), np.full(39, 60.0), np.full(20, 12.0)])
+    corner = np.concatenate([np.full((200, 2), (640.0, 320.0)), [(128.0 * i, 900.0) for i in range(39)],
+                             [(64.0 * i, 100.0) for i in range(20)]]).T  # fmt: skip
+    score = np.concatenate([np.linspace(0.9, 0.8, 200), np.linspace(0.7, 0.5, 39), np.full(20, 0.4)])
+    kind = np.array(["false_alarm"] * 259)
+    objects = {"kind": kind, "size_px": size, "score": score, **squares(size, corner)}
+    rows = choose_worst(objects, (size > 16).astype(int), np.zeros(259, int))
+    assert rows.tolist() == [0, *range(200, 219), *range(239, 259)]
+    # In another sequence, the same place is another thing.
+    assert set(choose_worst(objects, np.zeros(259, int), np.arange(259) // 100).tolist()) >= {0, 100, 200}
+    # Repetitions fill what room is left.
+    few = {name: values[:250] for name, values in objects.items()}
+    few = {name: np.concatenate([values[:200], values[239:]]) for name, values in few.items()}
+    assert choose_worst(few, np.zeros(211, int), np.zeros(211, int)).tolist() == [*range(29), *range(200, 211)]
+
+
 def test_nothing_to_choose_from():
-    objects = {"kind": np.array(["hit"]), "score": np.array([0.5]), "size_px": np.array([4.0])}
+    objects = {"kind": np.array(["hit"]), "score": np.array([0.5]), "size_px": np.array([4.0]),
+               **squares(np.array([4.0]), np.zeros((2, 1)))}  # fmt: skip
     assert choose_worst(objects, np.zeros(1, int), np.zeros(1, int)).tolist() == []
-    nothing = {"kind": np.array([], dtype=str), "score": np.zeros(0), "size_px": np.zeros(0)}
+    nothing = {"kind": np.array([], dtype=str), "score": np.zeros(0), "size_px": np.zeros(0),
+               **squares(np.zeros(0), np.zeros((2, 0)))}  # fmt: skip
     assert choose_worst(nothing, np.zeros(0, int), np.zeros(0, int)).tolist() == []
 
 

@@ -151,8 +151,8 @@ def _heat_table(section: Section, title: str, head: str, rows: Sequence[Mapping]
 
 
 def _bin(row: Mapping) -> str:
-    """The name of a bin, ranges with a dash: ``2–4``."""
-    return re.sub(r"(?<=\d)-(?=\d)", "–", str(row.get("name") or ""))
+    """The name of a bin, ranges with a dash: ``2–4``; its % stays on the line."""
+    return re.sub(r"(?<=\d)-(?=\d)", "–", str(row.get("name") or "")).replace(" %", "\u00a0%")
 
 
 def _unit(name: str) -> str:

@@ -59,7 +59,8 @@ def choose_worst(objects: Mapping[str, np.ndarray], bins: np.ndarray, groups: np
     """Rows of the mistakes to show, in order: the worst of each kind by turns.
 
     Of each kind, size bins have equal shares (else the biggest ships would leave no room for small ones), and within a
-    bin no group (sequence) has more than three before the others had theirs.
+    bin no group (sequence) has more than three before the others had theirs. What lies in the same place in several
+    frames of a group, such as a buoy that a static camera takes for a ship, comes once before all of its repetitions.
 
     Args:
         objects: see wutdet.report.objects.COLUMNS.
@@ -67,16 +68,29 @@ def choose_worst(objects: Mapping[str, np.ndarray], bins: np.ndarray, groups: np
         groups: int [N], sequence of each object.
     """
     bad = badness(objects)
+    place = _places(objects, groups)
     ranked: list[tuple[int, int, int]] = []
     for order, (kind, (_, most)) in enumerate(SHOWN.items()):
         rows = np.flatnonzero(objects["kind"] == kind)
         rows = rows[np.argsort(-bad[rows], kind="stable")]
+        again = _ordinal(place[rows]) > 0
+        rows, again = rows[np.argsort(again, kind="stable")], np.sort(again)
         turn = _ordinal(bins[rows] * (groups.max(initial=0) + 1) + groups[rows]) // _TURN
-        rows = rows[np.argsort(turn, kind="stable")]
-        rows = rows[np.argsort(_ordinal(bins[rows]), kind="stable")][:most]
+        order_in_bin = np.lexsort((turn, again))
+        rows, again = rows[order_in_bin], again[order_in_bin]
+        rows = rows[np.lexsort((_ordinal(bins[rows]), again))][:most]
         rows = rows[np.argsort(-bad[rows], kind="stable")]
         ranked += [(rank, order, int(row)) for rank, row in enumerate(rows)]
     return np.array([row for _, _, row in sorted(ranked)], dtype=np.int64)
+
+
+def _places(objects: Mapping[str, np.ndarray], groups: np.ndarray) -> np.ndarray:
+    """int [N]: a number for each group, size (to a factor of about 2) and place (to about a size) of a box."""
+    size = np.maximum(objects["size_px"], 1.0)
+    octave = np.round(np.log2(size))
+    cell = [np.floor((objects[a] + objects[b]) / 2 / 2.0**octave) for a, b in (("x1", "x2"), ("y1", "y2"))]
+    _, place = np.unique(np.stack([groups, octave, *cell], axis=1), axis=0, return_inverse=True)
+    return place.reshape(-1)
 
 
 def crops(
