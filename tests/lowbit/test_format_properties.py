@@ -5,7 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from lowbit_cases import CASES, INTEGERS, NAMES, binades, bits, tensors
@@ -153,6 +153,7 @@ def scales_freely(format, options) -> bool:
     ids=[name for name, case in zip(NAMES, CASES, strict=True) if scales_freely(*case)],
 )
 @given(x=matrices, power=st.integers(-4, 7))
+@settings(max_examples=30)  # for each of the many options
 def test_scaling_by_powers_of_two_scales_the_result(format, options, x, power):
     factor = np.float32(2.0**power)
     np.testing.assert_array_equal(bits(trip(x * factor, format, **options)), bits(trip(x, format, **options) * factor))
@@ -160,6 +161,7 @@ def test_scaling_by_powers_of_two_scales_the_result(format, options, x, power):
 
 @every_case
 @given(x=matrices)
+@settings(max_examples=30)  # for each of the many options
 def test_negation_negates_the_result(format, options, x):
     if options.get("symmetric", True):
         np.testing.assert_array_equal(trip(-x, format, **options), -trip(x, format, **options))
@@ -167,6 +169,7 @@ def test_negation_negates_the_result(format, options, x):
 
 @every_case
 @given(x=matrices)
+@settings(max_examples=30)  # for each of the many options
 def test_results_are_monotone_within_a_group(format, options, x):
     """Nothing shared depends on the order, so a sorted group comes out sorted, but for HiF4, whose fours have scales of
     their own."""

@@ -9,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowbit_cases import CASES, INTEGERS, NAMES, bits, tensors
 
@@ -30,6 +30,7 @@ def assert_same(a: QuantizedTensor, b: QuantizedTensor):
 
 @every_case
 @given(data=st.data())
+@settings(max_examples=30)  # for each of the many options
 def test_bytes_come_back(format, options, data):
     x = data.draw(tensors(finite=format in INTEGERS))
     tensor = quantize(x, format, **options)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lowbit_cases import CASES, INTEGERS, NAMES, tensors
 
@@ -57,6 +57,7 @@ def test_words_do_not_depend_on_how_many_are_drawn(seed, count, more):
 
 @every_case
 @given(data=st.data(), seed=st.integers(0, 2**64 - 1))
+@settings(max_examples=30)  # for each of the many options
 def test_rounds_to_one_of_the_two_neighbours_under_the_same_scales(format, options, data, seed):
     x = data.draw(tensors(finite=format in INTEGERS))
     near = quantize(x, format, **options)
