@@ -12,9 +12,9 @@ from wutdet.errors import DataError
 
 pytest.importorskip("torch")
 
-from wutdet.bench.lowbit_table import Row, all_rows, packable_parameters, read_rows, run_table, to_markdown  # noqa: E402
-from wutdet.quantize.calibrate import choose_frames  # noqa: E402
-from wutdet.runtime.detector import Detector  # noqa: E402
+from wutdet.bench.lowbit_table import Row, all_rows, packable_parameters, read_rows, run_table, to_markdown
+from wutdet.quantize.calibrate import choose_frames
+from wutdet.runtime.detector import Detector
 
 
 def test_rows():
