@@ -275,6 +275,9 @@ class TrainConfig:
     """Epochs between validations."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """'auto' takes bf16 on a GPU and fp32 on a CPU; bf16 on a CPU with AVX512-BF16 or AMX takes about half the time."""
+    quantize: str | None = None
+    """Train aware of low-bit weights: int8, int4, mxfp4, nvfp4 or hif4, with options as in mxfp4:scale_rule=ceil. Start
+    from a trained float checkpoint, with a low LR0; 'export --format' of the same name then rounds nothing more."""
     minutes: float | None = None
     """Stop after so many minutes (at the end of an epoch)."""
     extra: tuple[str, ...] = ()
@@ -295,7 +298,7 @@ class AnalysisConfig:
     """Evaluation protocol of the headline; the others are given beside it."""
     bins: str | None = None
     """Own size bins: rising edges of sqrt(area), with a unit: 8,16,32 (frame pixels), 8,16,32@input (pixels of the
-    network input), 1/256,1/64,1/16@frame (shares of the frame's side)."""
+    network input, as the tiles show them where there are any), 1/256,1/64,1/16@frame (shares of the frame's side)."""
     resamples: int = 1000
     """Bootstrap resamples for intervals; 0 gives none."""
     seed: int = 0
@@ -328,6 +331,10 @@ class EvalConfig(AnalysisConfig):
     """NMS threshold, for models that need NMS."""
     max_det: int | None = None
     """Most boxes kept per frame; none takes the largest limit of the presets that are measured."""
+    tile: int = 0
+    """Side of square tiles in pixels of the frame, looked at one by one beside the whole frame; 0 means no tiles."""
+    tile_overlap: float = 0.2
+    """Share of a tile that neighbouring tiles have in common."""
     arch: str | None = None
     """Architecture of a .safetensors state dict."""
     category: str | None = None
@@ -449,8 +456,9 @@ class BenchConfig:
     """Time artefacts side by side in one run."""
 
     models: Positional[tuple[str, ...]]
-    """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, or 'eval' for the evaluator beside
-    pycocotools, faster-coco-eval and hotcoco (those that are installed)."""
+    """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, 'eval' for the evaluator beside
+    pycocotools, faster-coco-eval and hotcoco (those that are installed), or 'coverage' for how often its intervals
+    hold the true value."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     runs: int = 50

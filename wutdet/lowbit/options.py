@@ -106,6 +106,23 @@ def options_for(format: str, chosen: dict):
     return kind(**chosen)
 
 
+def number_format(text: str) -> tuple[str, dict]:
+    """Format and options from text such as ``hif4`` or ``mxfp4:scale_rule=ceil`` (more options behind commas).
+
+    Raises:
+        UsageError: no such format, option or value.
+    """
+    format, _, rest = text.partition(":")
+    chosen: dict = {}
+    for part in filter(None, rest.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"expected option=value behind '{format}:', received '{part}'")
+        chosen[name] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
+    options_for(format, chosen)
+    return format, chosen
+
+
 _CHOICES = {
     "ties": get_args(Ties),
     "non_finite": ("nan", "saturate"),

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wutdet.errors import ModelError, require
 from wutdet.runtime.metadata import ArtefactMetadata, category_index, decode
 from wutdet.runtime.offline import import_ultralytics
+
+if TYPE_CHECKING:
+    from wutdet.quantize.weights import PackedWeight
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ class Checkpoint:
         architecture: name of its definition, for example ``yolo26n``.
         provenance: what the file says of its origin (``license``, ``train_data``, ``threshold``, ...).
         digest: SHA-256 of the file.
+        packed: low-bit weights of a network that was trained aware of them, by parameter name; ``model`` computes with
+            the values they decode to.
     """
 
     model: Any
@@ -41,6 +46,7 @@ class Checkpoint:
     architecture: str
     provenance: Mapping[str, Any]
     digest: str
+    packed: Mapping[str, PackedWeight] = field(default_factory=dict)
 
 
 def load_checkpoint(
@@ -95,7 +101,17 @@ def _ready(model, names, facts, path: Path, category: str | None, head: str, dig
     model = model.float().eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    model.fuse(verbose=False)
+    packed = {}
+    if facts.get("quantised"):
+        from wutdet.quantize.aware import pack_trained, put_packed
+
+        packed = pack_trained(model, facts["quantised"])
+        model.fuse(verbose=False)
+        # Folding leaves out the head that is not in use.
+        packed = {name: weight for name, weight in packed.items() if _has(model, name)}
+        put_packed(model, packed)
+    else:
+        model.fuse(verbose=False)
     if category is not None:
         keep_category(detect, category_index(names, category, path))
         names = (category,)
@@ -108,7 +124,16 @@ def _ready(model, names, facts, path: Path, category: str | None, head: str, dig
         architecture=str(facts.pop("architecture", "") or ""),
         provenance=facts,
         digest=digest,
+        packed=packed,
     )
+
+
+def _has(model, parameter: str) -> bool:
+    try:
+        model.get_parameter(parameter)
+    except AttributeError:
+        return False
+    return True
 
 
 def keep_category(detect, index: int) -> None:

@@ -19,6 +19,7 @@ from torch import nn
 from wutdet import __version__
 from wutdet.errors import ModelError
 from wutdet.files import write_bytes
+from wutdet.quantize.aware import LowBitConv2d, make_plain
 from wutdet.runtime.offline import import_ultralytics
 
 STATE_VERSION = 1
@@ -32,8 +33,10 @@ def compact(model: nn.Module) -> nn.Module:
     finally:
         model.criterion = criterion
     for module in copy.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        # Master weights of low-bit layers stay as they are: float16 would move some across a rounding threshold.
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)) and not isinstance(module, LowBitConv2d):
             module.weight.data = module.weight.data.half()
+    make_plain(copy)
     for parameter in copy.parameters():
         parameter.requires_grad_(False)
     return copy

@@ -13,6 +13,7 @@ from wutdet.dataset.dataset import Dataset
 from wutdet.dataset.load import load_dataset
 from wutdet.errors import DataError
 from wutdet.files import write_json
+from wutdet.lowbit.options import number_format
 from wutdet.runtime.offline import import_ultralytics
 from wutdet.train.records import MetricsLog, new_run_folder, record_environment
 from wutdet.train.settings import check, eval_size, picture_settings, resumed_config, ultralytics_settings
@@ -120,6 +121,14 @@ def _train(
 ) -> None:
     from wutdet.train.trainer import Job, ShipTrainer
 
+    quantised = {}
+    if config.quantize is not None:
+        from wutdet.quantize.aware import make_aware, trainable_parameters
+
+        format, options = number_format(config.quantize)
+        quantised = {"format": format, "options": options, "layers": trainable_parameters(model)}
+        make_aware(model, quantised["layers"], format, options)
+        _log.info("weights of %d convolutions are trained in %s", len(quantised["layers"]), config.quantize)
     definition = str(model.yaml.get("yaml_file", config.model))
     job = Job(
         train=train,
@@ -135,6 +144,7 @@ def _train(
             "architecture": Path(definition).stem,
             "train_data": train.name or Path(config.data).name,
             "license": "AGPL-3.0",
+            **({"quantised": quantised} if quantised else {}),
         },
         resume=state,
         bf16_on_cpu=config.precision == "bf16",

@@ -9,6 +9,7 @@ from typing import Any
 
 from wutdet.config import AugmentConfig, TrainConfig
 from wutdet.errors import ModelError, UsageError, suggest
+from wutdet.lowbit.options import number_format
 
 #: Names that --optimizer takes: those of ultralytics' trainer.
 OPTIMIZERS = ("auto", "AdamW", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop")
@@ -47,6 +48,10 @@ def check(config: TrainConfig) -> None:
             hint=f"known: {', '.join(OPTIMIZERS)}",
         )
     extra_settings(config.extra)
+    if config.quantize is not None:
+        format, _ = number_format(config.quantize)
+        if format == "hif8":
+            raise UsageError("--quantize hif8 has no artefact to train for", hint="use int8")
     if config.lr0 is not None and not 0 < config.lr0 <= 1:
         raise UsageError(f"--lr0 must be between 0 and 1, received {config.lr0}")
 
