@@ -23,8 +23,10 @@ from wutdet.evaluation.model import (
     detect_all,
     detector_facts,
     leak_rate_text,
+    load_detector,
     to_coco_results,
 )
+from wutdet.evaluation.network_input import NetworkInput
 from wutdet.evaluation.objects import objects_table
 from wutdet.evaluation.objects_file import check_ending, write_objects
 from wutdet.evaluation.presets import PRESETS, preset
@@ -48,12 +50,14 @@ class Subject:
         name: for people.
         found: the boxes.
         facts: of the protocol (input size, lowest score, ...).
+        network_input: what frames were scaled to; None where not known.
         detector: None where the detections came from a file.
     """
 
     name: str
     found: FoundBoxes
     facts: Mapping
+    network_input: NetworkInput | None
     detector: object | None = None
 
 
@@ -77,6 +81,8 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
             resamples=config.resamples,
             seed=config.seed,
             detector_options=_detector_options(config),
+            tile=config.tile,
+            tile_overlap=config.tile_overlap,
         )
     from wutdet.dataset.load import load_dataset
 
@@ -92,7 +98,7 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
     dataset = everything if config.split is None else everything.in_split(config.split)
     truth = GroundTruth.of(dataset)
     subjects = [_subject(model, dataset, truth, config) for model in models]
-    plan = Plan.of(truth, config, subjects[0].facts.get("input_size"))
+    plan = Plan.of(truth, config, subjects[0].network_input)
     scored = [_scored(plan, subject) for subject in subjects]
     result = replace(scored[0].result, schema=SCHEMA).with_protocol(
         data=str(data), split_chosen=config.split, classes=config.classes
@@ -123,11 +129,12 @@ def run_score(config: ScoreConfig) -> EvaluationResult:
     if not 1 <= len(config.detections) <= 2:
         raise UsageError(f"expected one result file, or two to compare, received {len(config.detections)}")
     truth, ids = read_ground_truth(config.ground_truth)
-    plan = Plan.of(truth, config, config.imgsz)
+    network_input = NetworkInput.of_long_side(config.imgsz)
+    plan = Plan.of(truth, config, network_input)
     scored = []
     for path in config.detections:
         facts = {"ground_truth": str(config.ground_truth), "results": str(path), "input_size": config.imgsz}
-        scored.append(_scored(plan, Subject(str(path), read_results(path, truth, ids), facts)))
+        scored.append(_scored(plan, Subject(str(path), read_results(path, truth, ids), facts, network_input)))
     result = scored[0].result
     if len(scored) == 2:
         names = (str(config.detections[0]), str(config.detections[1]))
@@ -143,6 +150,12 @@ def _refuse_early(config: EvalConfig, models: list[str]) -> None:
             f"'{models[0]}' is a result file: corrupted frames need a model to look at them",
             hint="leave --corrupt out, or name a checkpoint or artefact",
         )
+    results = next((model for model in models if model.endswith(".json")), None)
+    if config.tile and results is not None:
+        raise UsageError(
+            f"'{results}' is a result file: tiles need a model to look at them",
+            hint="leave --tile out, or name a checkpoint or artefact",
+        )
     if config.objects is not None:
         check_ending(config.objects)
     if config.resamples == 0 and len(models) == 2:
@@ -152,19 +165,18 @@ def _refuse_early(config: EvalConfig, models: list[str]) -> None:
 def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfig) -> Subject:
     if model.endswith(".json"):
         found = read_results(model, truth, np.asarray(category_ids(dataset)))
-        return Subject(model, found, {"model": model, "input_size": config.imgsz})
-    from wutdet.runtime.detector import Detector
-
-    detector = Detector(model, **_detector_options(config))
+        facts = {"model": model, "input_size": config.imgsz}
+        return Subject(model, found, facts, NetworkInput.of_long_side(config.imgsz))
+    detector = load_detector(model, _detector_options(config), tile=config.tile, tile_overlap=config.tile_overlap)
     # Before the long part, so that categories that do not fit are told at once.
     align_categories(Detections.empty(detector.category_names), dataset.category_names)
     detections = align_categories(detect_all(detector, dataset), dataset.category_names)
     facts = {
         "model": model,
-        **detector_facts(detector),
+        **detector_facts(detector, dataset.size_wh),
         "nms_iou": None if detector.metadata.end2end else config.iou,
     }
-    return Subject(model, FoundBoxes.of(detections, truth), facts, detector)
+    return Subject(model, FoundBoxes.of(detections, truth), facts, NetworkInput.of(detector), detector)
 
 
 def _detector_options(config: EvalConfig) -> dict:

@@ -118,7 +118,7 @@ def test_few_sequences():
     row = one["stats"]["AP"]
     assert row["difference"] > 0
     assert (row["interval"], row["p"], row["real"]) == (None, None, None)
-    assert "too few units for an interval" in "\n".join(comparison_lines(one))
+    assert "no interval: too few units with such ships" in "\n".join(comparison_lines(one))
 
 
 def test_frames_of_one_sequence_carry_the_caution():

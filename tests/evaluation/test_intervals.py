@@ -145,18 +145,33 @@ def test_effective_units():
 
 
 @pytest.mark.parametrize(
-    ("units", "counting", "words"),
+    ("units", "counting", "given", "words"),
     [
-        (10, None, None),
-        (10, 5.0, None),
-        (9, None, "only 9 sequences: the interval is rough"),
-        (1, None, "only 1 sequence: no interval"),
-        (0, None, "only 0 sequences: no interval"),
-        (20, 2.44, "20 sequences, but few hold most ships (they count like 2.4): the interval is rough"),
+        (10, None, True, None),
+        (10, 5.0, True, None),
+        (10, 5.0, None, None),
+        (10, 5.0, False, "no interval: over 5 % of the resamples have no such ships"),
+        (9, None, True, "only 9 sequences: the interval is rough"),
+        (9, None, False, "only 9 sequences: no interval, as over 5 % of the resamples have no such ships"),
+        (9, None, None, "only 9 sequences"),
+        (1, None, False, "only 1 sequence: no interval"),
+        (0, None, None, "only 0 sequences: no interval"),
+        (20, 2.44, True, "20 sequences, but few hold most ships (they count like 2.4): the interval is rough"),
+        (20, 2.44, None, "20 sequences, but few hold most ships (they count like 2.4)"),
     ],
 )
-def test_warnings(units, counting, words):
-    assert few_units_warning("sequence", units, counting) == words
+def test_warnings(units, counting, given, words):
+    assert few_units_warning("sequence", units, counting, given=given) == words
+
+
+def test_a_warning_says_no_interval_exactly_where_there_is_none():
+    # Of 12 sequences only one has large ships: (11/12)^12 = 35 % of the resamples have none.
+    drawn = {"APl": np.r_[np.full(350, np.nan), np.linspace(0.2, 0.4, 650)]}
+    found = intervals_json(drawn, "sequence", 12, 7, counting={"APl": 1.0})
+    assert found["stats"]["APl"] is None and ": no interval, as over 5 %" in found["warning"]
+    drawn["APl"][:301] = 0.3  # 4.9 % without
+    found = intervals_json(drawn, "sequence", 12, 7, counting={"APl": 1.0})
+    assert found["stats"]["APl"] is not None and found["warning"].endswith("the interval is rough")
 
 
 def test_json(rng):

@@ -140,13 +140,21 @@ class TestWarnings:
         warnings = {row["name"]: row["warning"] for row in rows}
         assert warnings["wide"] is None
         assert warnings["few ships"] is None
-        assert warnings["few sequences"].endswith("only 4 sequences: the interval is rough")
-        assert warnings["few sequences"].startswith("only 8 ships; ")
+        # All of its ships are in one sequence, which a third of the resamples do not draw.
+        reason = "no interval, as over 5 % of the resamples have no such ships"
+        assert warnings["few sequences"] == f"only 8 ships; only 4 sequences: {reason}"
+        assert rows[2]["intervals"] == {"AP": None, "AP50": None}
         assert warnings["one"] == "only 8 ships; only 1 sequence: no interval"
         assert warnings["empty"] == "no ships; only 1 sequence: no interval"
         assert rows[3]["intervals"] == {"AP": None, "AP50": None}
         assert rows[4]["intervals"] == {}
         assert [row["units"] for row in rows] == [12, 11, 4, 1, 1]
+
+    def test_few_sequences_with_ships_in_each(self):
+        part = Slice("scene", "some", np.arange(24) < 8)
+        (row,) = rows_for(ships(24, 5), [], 24, [part], draw(np.repeat(np.arange(12), 2), "sequence", 500, 0))
+        assert row["intervals"]["AP"] is not None
+        assert row["warning"] == "only 4 sequences: the interval is rough"
 
     def test_ships_in_one_sequence_of_many(self):
         truth_rows = [(0, 0, 40 * i, 0, 40 * i + 20, 20, 0) for i in range(40)] + ships(20, 1)[1:]
@@ -157,7 +165,7 @@ class TestWarnings:
 
     def test_images_are_called_images(self):
         (row,) = rows_for(ships(3, 20), [], 3, [Slice("scene", "all", np.ones(3, dtype=bool))])
-        assert row["warning"] == "only 3 images: the interval is rough"
+        assert row["warning"] == "only 3 images"  # without resamples there is no interval to be rough
 
 
 def test_table_for_people():

@@ -22,6 +22,7 @@ from wutdet.evaluation.error_types import error_breakdown
 from wutdet.evaluation.ignored import apply_ignore_rule
 from wutdet.evaluation.intervals import intervals_json
 from wutdet.evaluation.matching import Matches
+from wutdet.evaluation.network_input import NetworkInput
 from wutdet.evaluation.presets import PRESETS, preset
 from wutdet.evaluation.protocol import Protocol, View, size_bins
 from wutdet.evaluation.result import EvaluationResult
@@ -40,7 +41,7 @@ class Plan:
         slices: parts of the frames.
         resampling: None without intervals.
         config: what was asked for.
-        input_size: long side of the network input, where it matters.
+        network_input: what frames are scaled to, for size bins in network-input pixels; None where not known.
     """
 
     truth: GroundTruth
@@ -49,10 +50,10 @@ class Plan:
     slices: tuple[Slice, ...]
     resampling: Resampling | None
     config: AnalysisConfig
-    input_size: int | None
+    network_input: NetworkInput | None
 
     @classmethod
-    def of(cls, truth: GroundTruth, config: AnalysisConfig, input_size: int | None = None) -> Plan:
+    def of(cls, truth: GroundTruth, config: AnalysisConfig, network_input: NetworkInput | None = None) -> Plan:
         """Draws the resamples and finds the slices.
 
         Raises:
@@ -68,7 +69,7 @@ class Plan:
             slices=tuple(slices_of(truth)) if config.full else (),
             resampling=draw(units, unit, config.resamples, config.seed) if config.resamples else None,
             config=config,
-            input_size=input_size,
+            network_input=network_input,
         )
 
 
@@ -109,7 +110,8 @@ def analyse(
         UsageError: unknown preset, size bins that cannot be.
     """
     truth, found = box_tables(ground_truth, detections)
-    return score(Plan.of(truth, config or AnalysisConfig(), input_size), found).result
+    plan = Plan.of(truth, config or AnalysisConfig(), NetworkInput.of_long_side(input_size))
+    return score(plan, found).result
 
 
 def score(plan: Plan, found: FoundBoxes) -> Scored:
@@ -127,18 +129,21 @@ def score(plan: Plan, found: FoundBoxes) -> Scored:
         passes.append((shared, plan.truth, found))
 
     stats: dict[str, dict] = {}
+    olrp_thresholds: dict[str, float | None] = {}
     main: Scored | None = None
     for served, truth, left in passes:
-        matches = match_for(served, truth, left, bins=plan.bins, input_size=plan.input_size)
+        matches = match_for(served, truth, left, bins=plan.bins, network_input=plan.network_input)
         ranking = Ranking.of(matches)
         if plan.protocol in served:
             result = result_of(matches, truth, plan.protocol, bins=plan.bins)
             main = Scored(truth, left, matches, result)
         for protocol in served:
-            stats[protocol.name] = preset_stats(matches, truth, left, protocol, ranking=ranking)
+            figures, thresholds = preset_stats(matches, truth, left, protocol, ranking=ranking)
+            stats[protocol.name] = figures
+            olrp_thresholds |= thresholds
     assert main is not None
     stats = {name: stats[name] for name in PRESETS if name in stats}
-    result = replace(main.result, presets=stats, stats=stats[plan.protocol.name])
+    result = replace(main.result, presets=stats, stats=stats[plan.protocol.name], olrp_thresholds=olrp_thresholds)
     result = _with_intervals(result, main, plan)
     if plan.config.full:
         result = _with_breakdowns(result, main, plan)

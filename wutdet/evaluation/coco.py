@@ -15,6 +15,7 @@ from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.ignored import apply_ignore_rule
 from wutdet.evaluation.matching import Matches, match
 from wutdet.evaluation.miss_rate import miss_rates
+from wutdet.evaluation.network_input import NetworkInput
 from wutdet.evaluation.olrp import olrp
 from wutdet.evaluation.presets import preset
 from wutdet.evaluation.protocol import ALL, SIZE_BINS, Protocol, merged_thresholds
@@ -50,7 +51,8 @@ def evaluate(
     truth, found, _ = apply_ignore_rule(*box_tables(ground_truth, detections), protocol.ignore_rule)
     matches = match_for([protocol], truth, found, native=native)
     result = result_of(matches, truth, protocol, native=native)
-    return replace(result, stats=preset_stats(matches, truth, found, protocol, native=native))
+    stats, thresholds = preset_stats(matches, truth, found, protocol, native=native)
+    return replace(result, stats=stats, olrp_thresholds=thresholds)
 
 
 def box_tables(
@@ -73,14 +75,14 @@ def match_for(
     found: FoundBoxes,
     *,
     bins=SIZE_BINS,
-    input_size: int | None = None,
+    network_input: NetworkInput | None = None,
     native=True,
 ) -> Matches:
     """One pass that serves all of the protocols (which must pair boxes alike) and the size bins."""
     views = [ALL, *(view for protocol in protocols for view in protocol.views), *bins]
     limit = max(protocol.max_det for protocol in protocols)
     thresholds, pairing = merged_thresholds(protocols), protocols[0].pairing
-    return match(truth, found, views, thresholds, limit, pairing=pairing, input_size=input_size, native=native)
+    return match(truth, found, views, thresholds, limit, pairing=pairing, network_input=network_input, native=native)
 
 
 def result_of(
@@ -107,15 +109,20 @@ def preset_stats(
     *,
     ranking: Ranking | None = None,
     native: bool = True,
-) -> dict[str, float | None]:
-    """All figures of a protocol, those that are no averages of precision or recall included."""
-    stats = summarise(matches, protocol, ranking=ranking, native=native)
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """All figures of a protocol, those that are no averages of precision or recall included.
+
+    Returns:
+        The figures by name, and the best score threshold by category where the protocol has oLRP (see olrp.py).
+    """
+    stats, thresholds = summarise(matches, protocol, ranking=ranking, native=native), {}
     if protocol.olrp:
         parts = olrp(matches, truth, found, max_det=protocol.max_det, ranking=ranking)
-        stats |= {name: value for name, value in parts.items() if name != "thresholds"}
+        thresholds = parts.pop("thresholds")
+        stats |= parts
     if protocol.miss_rate:
         stats |= miss_rates(truth, found, native=native)
-    return stats
+    return stats, thresholds
 
 
 def describe(matches: Matches, truth: GroundTruth, protocol: Protocol) -> dict:

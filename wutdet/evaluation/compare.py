@@ -78,7 +78,9 @@ def compare(
         images, boxes = int(part.images.sum()), int(count_positives(a, [ALL], part.images).sum())
         parts.append({"by": part.by, "name": part.name, "images": images, "boxes": boxes, "stat": headline, **row})
     worth = effective_units_of(a, protocol, resampling, stats=[headline])[headline]
-    warnings = resampling.caution, few_units_warning(resampling.unit, units, worth)
+    stats = rows(None, None, units)
+    given = stats[headline]["interval"] is not None
+    warnings = resampling.caution, few_units_warning(resampling.unit, units, worth, given=given)
     return {
         "a": names[0],
         "b": names[1],
@@ -88,7 +90,7 @@ def compare(
         "units": units,
         "seed": resampling.seed,
         "warning": "; ".join(w for w in warnings if w) or None,
-        "stats": rows(None, None, units),
+        "stats": stats,
         "slices": parts,
     }
 
@@ -131,7 +133,7 @@ def _verdict(row: Mapping) -> str:
         return f"{'none':>8}"
     text = f"{row['difference']:>+8.3f}"
     if row["interval"] is None:
-        return text + "  (too few units for an interval)"
+        return text + "  (no interval: too few units with such ships)"
     low, high = row["interval"]
     better = "B is better" if row["difference"] > 0 else "A is better"
     return text + f"  [{low:+.3f}, {high:+.3f}]  p {row['p']:.3f}  " + (better if row["real"] else "no real difference")

@@ -207,7 +207,9 @@ def intervals_json(
     counting = counting or {}
     resamples = len(next(iter(drawn.values()))) if drawn else 0
     headline = next(iter(drawn), None)
-    warnings = [caution, few_units_warning(unit, units, counting.get(headline))]
+    stats = {name: interval(values, units, level, counting=counting.get(name)) for name, values in drawn.items()}
+    given = None if headline is None else stats[headline] is not None
+    warnings = [caution, few_units_warning(unit, units, counting.get(headline), given=given)]
     return {
         "level": level,
         "resamples": resamples,
@@ -215,17 +217,29 @@ def intervals_json(
         "units": units,
         "seed": seed,
         "method": "expanded percentile bootstrap",
-        "stats": {name: interval(values, units, level, counting=counting.get(name)) for name, values in drawn.items()},
+        "stats": stats,
         "effective_units": {name: round(counting[name], 1) for name in drawn if name in counting},
         "warning": "; ".join(warning for warning in warnings if warning) or None,
     }
 
 
-def few_units_warning(unit: str, units: int, counting: float | None = None) -> str | None:
-    """A word of caution where the interval rests on few units, or on few that hold most of the boxes."""
-    if units >= FEW_UNITS:
-        if counting is None or counting >= _FEW_EFFECTIVE:
-            return None
-        return f"{units} {unit}s, but few hold most ships (they count like {counting:.1f}): the interval is rough"
-    many = "" if units == 1 else "s"
-    return f"only {units} {unit}{many}: " + ("no interval" if units < 2 else "the interval is rough")
+def few_units_warning(unit: str, units: int, counting: float | None = None, *, given: bool | None = True) -> str | None:
+    """A word of caution where a figure rests on few units, or on few that hold most of the boxes, or has no interval.
+
+    Args:
+        unit, units, counting: see interval.
+        given: whether ``interval`` gave one; None where it was not asked.
+    """
+    if units < 2:
+        return f"only {units} {unit}{'' if units == 1 else 's'}: no interval"
+    about = ""
+    if units < FEW_UNITS:
+        about = f"only {units} {unit}s"
+    elif counting is not None and counting < _FEW_EFFECTIVE:
+        about = f"{units} {unit}s, but few hold most ships (they count like {counting:.1f})"
+    if given is False:
+        reason = f"over {_MOST_ABSENT:.0%} of the resamples have no such ships".replace("%", " %")
+        return f"{about}: no interval, as {reason}" if about else f"no interval: {reason}"
+    if not about:
+        return None
+    return f"{about}: the interval is rough" if given else about

@@ -25,6 +25,7 @@ from functools import cached_property
 import numpy as np
 
 from wutdet import _kernels
+from wutdet.evaluation.network_input import NetworkInput
 from wutdet.evaluation.protocol import View, distinct_views
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 
@@ -153,7 +154,7 @@ def match(
     max_det: int,
     *,
     pairing: str = "coco",
-    input_size: int | None = None,
+    network_input: NetworkInput | None = None,
     native: bool = True,
 ) -> Matches:
     """Matches detections to ground truth.
@@ -164,7 +165,7 @@ def match(
         iou_thresholds: float64 [T], rising, at most 16.
         max_det: most detections per image and category that take part.
         pairing: "coco", "cover" or "miss-rate"; see above.
-        input_size: long side of the network input in pixels, for views in network-input pixels.
+        network_input: what frames are scaled to, for views in network-input pixels.
         native: False takes the slow NumPy path, which is the reference for the native one; both give the same bytes.
 
     Raises:
@@ -195,7 +196,7 @@ def match(
     dt_outside = np.empty((len(views), len(dt_order)), dtype=bool)
     always_ignored = ground_truth.ignore[gt_order]
     for v, view in enumerate(views):
-        factor = ground_truth.area_factor(view.unit, input_size)
+        factor = ground_truth.area_factor(view.unit, network_input)
         dt_measure = dt_area if factor is None else dt_area * factor[dt_image]
         gt_ignored[v] = view.outside(gt_area if factor is None else gt_area * factor[gt_image])
         gt_ignored[v] |= always_ignored

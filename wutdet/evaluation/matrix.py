@@ -43,6 +43,8 @@ def evaluate_matrix(
     resamples: int = 1000,
     seed: int = 0,
     detector_options: Mapping | None = None,
+    tile: int = 0,
+    tile_overlap: float = 0.2,
     progress: bool = True,
 ) -> MatrixResult:
     """Tests every model on the evaluation frames of every data set.
@@ -57,16 +59,23 @@ def evaluate_matrix(
         near_distance: hash distance (of 256 bits) up to which two frames are near duplicates.
         resamples, seed: for intervals, over the sequences of the scored frames; 0 gives none.
         detector_options: keyword arguments of ``wutdet.Detector``, for all models (``conf``, ``max_det``, ...).
+        tile, tile_overlap: of TiledDetector, for all models; 0 means no tiles.
         progress: a bar on stderr, where that is a terminal.
 
     Raises:
-        UsageError: an impossible distance, an unknown preset, or pairs that cannot be; see read_inputs.
+        UsageError: an impossible distance, tile or overlap, an unknown preset, or pairs that cannot be (read_inputs).
         WutdetError: what reading data and models raises, of the same class; the message names the pair.
     """
     check_near_distance(near_distance)
     scorer = _Scorer.of(preset, resamples, seed)
     subjects, sets = read_inputs(
-        pairs, split=split, format=format, classes=classes, detector_options=detector_options or {}
+        pairs,
+        split=split,
+        format=format,
+        classes=classes,
+        detector_options=detector_options or {},
+        tile=tile,
+        tile_overlap=tile_overlap,
     )
     tests = [one for one in sets if one.test is not None]
     twins = _twins_of_pairs(subjects, tests, near_distance)
@@ -100,6 +109,7 @@ def evaluate_matrix(
             "near_distance": near_distance,
             "resamples": resamples,
             "seed": seed,
+            **(subjects[0].detector.facts() if tile else {}),
         },
     )
 
@@ -139,7 +149,8 @@ class _Scorer:
         drawn = bootstrap(scored.matches, preset_of(self.config.preset), resampling, stats=self.stats)
         units = resampling.units_in()
         bounds = {name: interval(values, units) for name, values in drawn.items()}
-        return {"intervals": bounds, "units": units, "unit": unit, "warning": few_units_warning(unit, units)}
+        warning = few_units_warning(unit, units, given=bounds[self.stats[0]] is not None)
+        return {"intervals": bounds, "units": units, "unit": unit, "warning": warning}
 
 
 def _twins_of_pairs(

@@ -20,9 +20,11 @@ from wutdet.dataset.several import TRAINING_SPLITS, evaluation_frames, training_
 from wutdet.detections import Detections
 from wutdet.errors import UsageError, WutdetError
 from wutdet.evaluation.categories import align_categories
+from wutdet.evaluation.model import load_detector
 
 if TYPE_CHECKING:
     from wutdet.runtime.detector import Detector
+    from wutdet.runtime.tiling import TiledDetector
 
 log = logging.getLogger(__name__)
 
@@ -114,12 +116,19 @@ class Subject:
 
     name: str
     pair: Pair
-    detector: Detector
+    detector: Detector | TiledDetector
     trained_on: TestSet | None
 
 
 def read_inputs(
-    texts: Sequence[str], *, split: str | None, format: str, classes: str, detector_options: Mapping
+    texts: Sequence[str],
+    *,
+    split: str | None,
+    format: str,
+    classes: str,
+    detector_options: Mapping,
+    tile: int = 0,
+    tile_overlap: float = 0.2,
 ) -> tuple[list[Subject], list[TestSet]]:
     """The models and the data sets, in the order named.
 
@@ -146,7 +155,7 @@ def read_inputs(
     for pair in models:
         stem = Path(pair.model).stem
         with about(pair.text):
-            detector = _detector(pair.model, detector_options)
+            detector = load_detector(pair.model, detector_options, tile=tile, tile_overlap=tile_overlap)
         for one in tests:  # before the long part, so that categories that do not fit are told at once
             with about(pair.text, one.given):
                 align_categories(Detections.empty(detector.category_names), one.test.category_names)
@@ -200,9 +209,3 @@ def _read_set(given: str, name: str, split: str | None, format: str, classes: st
             return TestSet(name, given, training_frames(dataset), None, None)
     test = evaluation_frames(dataset, wanted)
     return TestSet(name, given, training_frames(dataset), test, wanted if wanted in splits else None)
-
-
-def _detector(model: str, options: Mapping) -> Detector:
-    from wutdet.runtime.detector import Detector
-
-    return Detector(model, **options)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from wutdet.evaluation.text import tiles_text
+
 SCHEMA = "wutdet.matrix/1"
 
 
@@ -25,7 +27,7 @@ class MatrixResult:
         unseen: the fair comparison: figures on test sets that none of the models was trained on, on the frames that
             are left for all models: ``{"tests", "frames": {test: n}, "mean": {model: {figure: value}}, "best"}``; None
             where there is no such set, one model only, or a model whose training data is not here.
-        protocol: preset, near_distance, resamples, seed, classes.
+        protocol: preset, near_distance, resamples, seed, classes; with tiles also their facts, see TiledDetector.
     """
 
     models: Sequence[Mapping]
@@ -77,7 +79,11 @@ class MatrixResult:
 
     def to_text(self) -> str:
         """One table per figure (rows: models, columns: test sets; ``*`` marks a model's own set), then frame counts."""
-        lines = [f"protocol {self.protocol['preset']}, scored on: " + "; ".join(_words(test) for test in self.tests)]
+        tiles = tiles_text(self.protocol)
+        lines = [
+            f"protocol {self.protocol['preset']}, {f'{tiles}, ' if tiles else ''}scored on: "
+            + "; ".join(_words(test) for test in self.tests)
+        ]
         own, other, gap = self.own(), self.mean_other(), self.generalisation_gap()
         for stat in self.stats:
             rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco import evaluate
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes
+from wutdet.runtime.tiling import TiledDetector
 
 if TYPE_CHECKING:
     from wutdet.runtime.detector import Detector
@@ -32,7 +33,7 @@ _FRAMES_AHEAD = 2  # decoded frames that wait for the network; a 1440p frame tak
 
 
 def evaluate_model(
-    detector: Detector, dataset: Dataset, *, preset: str = "coco", progress: bool = True
+    detector: Detector | TiledDetector, dataset: Dataset, *, preset: str = "coco", progress: bool = True
 ) -> tuple[Detections, EvaluationResult]:
     """Detects on every frame of a data set and scores the result.
 
@@ -51,21 +52,47 @@ def evaluate_model(
     # Before the long part, so that categories that do not fit are told at once.
     align_categories(Detections.empty(detector.category_names), dataset.category_names)
     detections = align_categories(detect_all(detector, dataset, progress=progress), dataset.category_names)
-    result = evaluate(dataset, detections, preset=preset).with_protocol(**detector_facts(detector))
+    result = evaluate(dataset, detections, preset=preset).with_protocol(**detector_facts(detector, dataset.size_wh))
     return detections, replace(result, schema=SCHEMA)
 
 
-def detector_facts(detector: Detector) -> dict:
-    """What the protocol of an evaluation says of the detector."""
+def load_detector(
+    model: str, options: Mapping, *, tile: int = 0, tile_overlap: float = 0.2
+) -> Detector | TiledDetector:
+    """The detector of a model, on tiles where ``tile`` is not 0.
+
+    Args:
+        model: file or released name.
+        options: keyword arguments of ``wutdet.Detector``.
+        tile, tile_overlap: of TiledDetector.
+
+    Raises:
+        ModelError: the model cannot be found or read.
+        UsageError: options, a tile or an overlap that cannot be.
+    """
+    from wutdet.runtime.detector import Detector
+
+    detector = Detector(model, **options)
+    return TiledDetector(detector, tile, tile_overlap) if tile else detector
+
+
+def detector_facts(detector: Detector | TiledDetector, sizes_wh: np.ndarray | None = None) -> dict:
+    """What the protocol of an evaluation says of the detector, and of its tiles, if it has any.
+
+    Args:
+        sizes_wh: int [M, 2], width and height of the frames.
+    """
+    tiles = detector.facts(sizes_wh) if isinstance(detector, TiledDetector) else {}
     return {
         "input_size": int(detector.imgsz),
         "conf": float(detector.threshold),
         "detector_max_det": int(detector.max_det),
         "model_categories": list(detector.category_names)[:100],
+        **tiles,
     }
 
 
-def detect_all(detector: Detector, dataset: Dataset, *, progress: bool = True) -> Detections:
+def detect_all(detector: Detector | TiledDetector, dataset: Dataset, *, progress: bool = True) -> Detections:
     """Detections of every frame, ``image`` being the row in ``dataset``.
 
     Raises:

@@ -24,6 +24,8 @@ class EvaluationResult:
         size_bins: one dict per bin of sqrt(area): name, edges, boxes, AP, AP50, AR, recall50.
         threshold: the score with the best F1 at IoU .5 and its precision and recall; None without a single hit.
         presets: figures of every preset, by its name.
+        olrp_thresholds: by category with ships, the score at which its LRP is least; None without a hit. Empty where
+            oLRP was not measured.
         intervals: of the figures; see intervals_json.
         slices: one dict per part of the frames; see slice_rows.
         density: ships per frame, crowding, recall by size, false alarms; see density.py.
@@ -45,6 +47,7 @@ class EvaluationResult:
     threshold: Mapping | None
     matches: Matches
     presets: Mapping[str, Mapping] = field(default_factory=dict)
+    olrp_thresholds: Mapping[str, float | None] = field(default_factory=dict)
     intervals: Mapping = field(default_factory=dict)
     slices: Sequence[Mapping] = field(default=())
     density: Mapping = field(default_factory=dict)
@@ -69,6 +72,7 @@ class EvaluationResult:
             "threshold": None if self.threshold is None else dict(self.threshold),
             "size_bins": [dict(row) for row in self.size_bins],
             "presets": {name: dict(stats) for name, stats in self.presets.items()},
+            "olrp_thresholds": dict(self.olrp_thresholds),
             "intervals": dict(self.intervals),
             "slices": [dict(row) for row in self.slices],
             "density": dict(self.density),

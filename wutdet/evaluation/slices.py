@@ -110,6 +110,7 @@ def slice_rows(
             worth = effective_units_of(matches, protocol, resampling, stats=with_interval, images=part.images)
             drawn = bootstrap(matches, protocol, resampling, stats=with_interval, images=part.images, ranking=ranking)
             bounds = {name: interval(values, units, counting=worth[name]) for name, values in drawn.items()}
+        given = None if not bounds else bounds[with_interval[0]] is not None
         row = {
             "by": part.by,
             "name": part.name,
@@ -119,7 +120,7 @@ def slice_rows(
             **stats,
             "recall50": _recall(matches, ranking, part.images, boxes, protocol),
             "intervals": bounds,
-            "warning": _thin(boxes, units, unit, worth and worth[with_interval[0]]),
+            "warning": _thin(boxes, units, unit, worth and worth[with_interval[0]], given),
         }
         rows.append(row)
     return rows
@@ -135,11 +136,11 @@ def _recall(matches: Matches, ranking: Ranking, images: np.ndarray, boxes: int, 
     return int((matches.hit[matches.view_index(ALL)][taken] >> bit & 1).sum()) / boxes
 
 
-def _thin(boxes: int, units: int, unit: str, worth: float | None) -> str | None:
+def _thin(boxes: int, units: int, unit: str, worth: float | None, given: bool | None) -> str | None:
     words = []
     if boxes < FEW_BOXES:
         words.append("no ships" if boxes == 0 else f"only {boxes} ship{'' if boxes == 1 else 's'}")
-    warning = few_units_warning(unit, units, worth)
+    warning = few_units_warning(unit, units, worth, given=given)
     if warning:
         words.append(warning)
     return "; ".join(words) or None

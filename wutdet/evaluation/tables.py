@@ -16,6 +16,7 @@ from wutdet.dataset.columns import LabelColumn
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
+from wutdet.evaluation.network_input import NetworkInput
 
 
 def _box_area(xyxy: np.ndarray) -> np.ndarray:
@@ -92,12 +93,12 @@ class GroundTruth:
         column = self.labels.get("sequence")
         return None if column is None else np.asarray(column.codes)
 
-    def area_factor(self, unit: str, input_size: int | None = None) -> np.ndarray | None:
+    def area_factor(self, unit: str, network_input: NetworkInput | None = None) -> np.ndarray | None:
         """float64 [M]: what an area in square frame pixels is multiplied with, by image; None means 1 everywhere.
 
         Args:
             unit: "px" of the frame, "input" for pixels of the network input, "frame" for shares of the frame's area.
-            input_size: long side of the network input, to which the frame's long side is scaled.
+            network_input: what frames are scaled to.
 
         Raises:
             UsageError: sizes of frames or of the network input are needed and not known.
@@ -112,9 +113,9 @@ class GroundTruth:
         size = np.maximum(np.asarray(self.size_wh, dtype=np.float64), 1)
         if unit == "frame":
             return 1 / (size[:, 0] * size[:, 1])
-        if input_size is None:
+        if network_input is None:
             raise UsageError("size bins in network-input pixels need the input size", hint="add --imgsz")
-        return (input_size / size.max(axis=1)) ** 2
+        return network_input.scale(size) ** 2
 
 
 def condition_masks(dataset: Dataset) -> dict[str, np.ndarray]:

@@ -22,6 +22,9 @@ _SHOWN = {
     "visdrone": ("AP", "AP50", "AP75", "AR100", "AR500"),
 }
 
+# Of more categories than that the rest is only counted.
+_MOST_CATEGORIES = 12
+
 
 def figure(value: float | None) -> str:
     """Three digits, or "none" where there are no such objects."""
@@ -34,7 +37,7 @@ def result_text(result: EvaluationResult) -> str:
         _protocol_lines(result.protocol),
         _headline_lines(result),
         _size_lines(result.size_bins),
-        _threshold_lines(result.threshold),
+        [*_threshold_lines(result.threshold), *(_olrp_lines(result) if result.protocol["preset"] == "aitod" else [])],
         density_text(result.density).splitlines() if result.density else [],
         ["  " + line for line in errors_text(result.errors).splitlines()] if result.errors else [],
         slice_lines(result.slices),
@@ -63,7 +66,19 @@ def _protocol_lines(p: Mapping) -> list[str]:
         f"{p['detections']} detections"
         + (f", {p['detections_over_limit']} of them above the limit" if p["detections_over_limit"] else "")
     )
-    return lines
+    tiles = tiles_text(p)
+    return [*lines, f"          {tiles}"] if tiles else lines
+
+
+def tiles_text(protocol: Mapping) -> str:
+    """How frames were cut into tiles (``TiledDetector.facts`` in the protocol), in a few words; empty without."""
+    p = protocol
+    if not p.get("tile"):
+        return ""
+    words = f"tiles of {p['tile']} px, overlap {p['tile_overlap']:g}"
+    words += ", beside the whole frame" if p["tile_full_frame"] else ""
+    words += f", merged at IoU {p['tile_merge_iou']:g}"
+    return words + (f" ({p['tiles_per_frame']:g} passes a frame)" if "tiles_per_frame" in p else "")
 
 
 def _headline_lines(result: EvaluationResult) -> list[str]:
@@ -101,11 +116,21 @@ def _threshold_lines(threshold: Mapping | None) -> list[str]:
     ]
 
 
+def _olrp_lines(result: EvaluationResult, indent: str = "  ") -> list[str]:
+    if not result.olrp_thresholds:
+        return []
+    found = [f"{name} {figure(score)}" for name, score in result.olrp_thresholds.items()]
+    more = f" and {len(found) - _MOST_CATEGORIES} more" if len(found) > _MOST_CATEGORIES else ""
+    return [f"{indent}best thresholds by oLRP: {', '.join(found[:_MOST_CATEGORIES])}{more}"]
+
+
 def _preset_lines(result: EvaluationResult) -> list[str]:
     lines = []
     for name, stats in result.presets.items():
         if name != result.protocol["preset"]:
             lines.append(f"  {name:<11} " + ", ".join(f"{key} {figure(stats[key])}" for key in _SHOWN[name]))
+            if name == "aitod":
+                lines += _olrp_lines(result, indent=" " * 14)
     return ["  the same detections under other protocols", *lines] if lines else []
 
 

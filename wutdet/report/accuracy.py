@@ -15,7 +15,7 @@ from wutdet.report.density import density_section
 from wutdet.report.markup import is_number
 from wutdet.report.mistakes import mistakes_section
 from wutdet.report.page import Column, Page, Protocol, Section, Table, Tile
-from wutdet.report.presets import presets_table
+from wutdet.report.presets import olrp_table, presets_table
 from wutdet.report.read import mapping, sequence, stat
 from wutdet.report.robustness import robustness_section
 from wutdet.report.slices import slices_section
@@ -25,11 +25,18 @@ from wutdet.report.words import (
     ap_text,
     change_text,
     fps_text,
+    leak_details,
     leak_text,
     ms_text,
     plain,
     size_text,
 )
+
+# Units of size bins other than pixels of the frame.
+_SIZE_UNITS = {
+    "input": "in pixels of the network input (with tiles: of the input that a tile is scaled to)",
+    "frame": "as a share of the frame's side (the square root of the frame's area)",
+}
 
 
 def accuracy_tiles(evaluation: Mapping, name: str) -> list[Tile]:
@@ -47,8 +54,10 @@ def accuracy_tiles(evaluation: Mapping, name: str) -> list[Tile]:
         titles, preset = mapping(evaluation.get("titles")), str(protocol.get("preset"))
         keys = list(mapping(evaluation.get("stats")))[:3]
         tiles = [tile(f"{key} ({preset})", key, str(titles.get(key) or where)) for key in keys]
-    leaks = "evaluated frames that resemble training frames"
-    return [*tiles, Tile("Leak rate", leak_text(evaluation.get("leak_rate")), leaks)]
+    leak_rate = evaluation.get("leak_rate")
+    kinds = leak_details(leak_rate).partition(" (")[2].partition(")")[0]
+    leaks = "evaluated frames that resemble training frames" + (f": {kinds}" if kinds else "")
+    return [*tiles, Tile("Leak rate", leak_text(leak_rate), leaks)]
 
 
 def is_coco(evaluation: Mapping) -> bool:
@@ -111,6 +120,7 @@ def accuracy_section(page: Page, evaluations: Mapping[str, Mapping], environment
     _size_figure(section, evaluations, protocol)
     _statistics_table(section, evaluations, protocol)
     presets_table(section, first, protocol)
+    olrp_table(section, first, protocol)
     for more in (comparison_section, density_section, slices_section, mistakes_section, robustness_section):
         more(page, first, protocol)
 
@@ -153,9 +163,11 @@ def _size_figure(section: Section, evaluations: Mapping[str, Mapping], protocol:
     for row in bins:
         ships = row.get("boxes")
         count = f"n={ships}" if is_number(ships) else ""
-        bars.append(Bar(_bin_name(row), row.get("AP"), (_bin_edges(row), count)))
+        title, edges = _bin_name(row), _bin_edges(row)
+        bars.append(Bar(title, row.get("AP"), ("" if edges == title else edges, count)))
     svg = bar_chart(f"AP by ship size of {name}", bars, y_label="AP", y_range=(0, 1))
-    heads = [Column("ships of", "px, √area"), Column("ships", number=True)]
+    unit = str(bins[0].get("unit"))
+    heads = [Column("ships of", "√area" if unit in _SIZE_UNITS else "px, √area"), Column("ships", number=True)]
     heads += [Column(key, number=True) for key in ("AP", "AP50", "AR", "recall50")]
     rows = [
         [_bin_edges(row), plain(row.get("boxes")), *(ap_text(row.get(k)) for k in ("AP", "AP50", "AR", "recall50"))]
@@ -164,8 +176,9 @@ def _size_figure(section: Section, evaluations: Mapping[str, Mapping], protocol:
     section.figure(
         "AP by size of the ship",
         svg,
-        "Size is the square root of the area, in pixels of the frame; n is the number of ships. recall50 is the share "
-        "of ships found at IoU .50 by all detections, whatever their score.",
+        f"Size is the square root of the area, {_SIZE_UNITS.get(unit, 'in pixels of the frame')}; n is the number of "
+        "ships; one exactly on an edge counts on both sides. recall50 is the share of ships found at IoU .50 by all "
+        "detections, whatever their score.",
         protocol,
         Table(heads, rows),
     )
@@ -177,6 +190,8 @@ def _bin_name(row: Mapping) -> str:
 
 def _bin_edges(row: Mapping) -> str:
     low, high = row.get("low_px"), row.get("high_px")
+    if str(row.get("unit")) in _SIZE_UNITS:  # the name says which pixels or shares
+        return str(row.get("name") or "")
     if not is_number(low) and not is_number(high):
         return str(row.get("name") or "")
     if not is_number(high):

@@ -1,10 +1,12 @@
-"""The table of one set of detections under several protocols."""
+"""The tables of one set of detections under several protocols, and of the thresholds that oLRP names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wutdet.report.markup import is_number
 from wutdet.report.page import Column, Protocol, Section, Table
+from wutdet.report.plot import format_number
 from wutdet.report.read import mapping
 from wutdet.report.words import ap_text
 
@@ -30,3 +32,16 @@ def presets_table(section: Section, evaluation: Mapping, protocol: Protocol) -> 
     folded = Table(heads, [rows[k] for k in own]) if own else None
     section.table("Under other protocols", Table(heads, [rows[k] for k in shared]), protocol, caption=caption,
                   folded=folded)  # fmt: skip
+
+
+def olrp_table(section: Section, evaluation: Mapping, protocol: Protocol) -> None:
+    """Best score threshold per category by AI-TOD's oLRP."""
+    thresholds = mapping(evaluation.get("olrp_thresholds"))
+    rows = [[str(name), format_number(score, 3) if is_number(score) else None] for name, score in thresholds.items()]
+    if rows:
+        caption = (
+            "The score from which on detections are best kept: there badly placed boxes, false alarms and misses "
+            "together (oLRP) are fewest. A dash: not one detection hits such a ship."
+        )
+        heads = [Column("category"), Column("score", number=True)]
+        section.table("Best thresholds by oLRP (aitod)", Table(heads, rows), protocol, caption=caption)

@@ -136,6 +136,11 @@ _PROTOCOL_WORDS = {
     "boxes": "ships",
     "data": "data as typed",
     "conf": "lowest score",
+    "tile": "tiles, px",
+    "tile_overlap": "overlap of tiles",
+    "tile_full_frame": "whole frame beside the tiles",
+    "tile_merge_iou": "NMS between tiles, IoU",
+    "tiles_per_frame": "tiles and whole frame, per frame",
     "threads": "threads",
     "cpu": "CPU",
     "device": "device",
@@ -156,6 +161,8 @@ def accuracy_protocol(evaluation: Mapping, environment: Mapping | None = None) -
             continue
         if key == "input_size":
             words[name] = size_hw_text(value)
+            if is_number(protocol.get("tile")):
+                words[name] += f", for tiles of {plain(protocol['tile'])} px"
         elif key == "max_dets" and isinstance(value, Sequence) and not isinstance(value, str) and value:
             words[name] = plain(value[-1])
         else:
