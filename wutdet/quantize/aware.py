@@ -58,7 +58,7 @@ def make_aware(model: nn.Module, names: Sequence[str], format: str, options: Map
 
 
 def make_plain(model: nn.Module) -> None:
-    """Makes every aware layer an ordinary convolution with its master weight, in place: such checkpoints load anywhere."""
+    """Makes every aware layer an ordinary convolution with its master weight, in place: checkpoints load anywhere."""
     for layer in model.modules():
         if isinstance(layer, LowBitConv2d):
             layer.__class__ = nn.Conv2d
