@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import cv2
 import numpy as np
@@ -60,7 +61,8 @@ def choose_worst(objects: Mapping[str, np.ndarray], bins: np.ndarray, groups: np
 
     Of each kind, size bins have equal shares (else the biggest ships would leave no room for small ones), and within a
     bin no group (sequence) has more than three before the others had theirs. What lies in the same place in several
-    frames of a group, such as a buoy that a static camera takes for a ship, comes once before all of its repetitions.
+    frames of a group, such as a buoy that a static camera takes for a ship, comes once; repetitions stand behind
+    everything else, and only where there is room.
 
     Args:
         objects: see wutdet.report.objects.COLUMNS.
@@ -68,29 +70,38 @@ def choose_worst(objects: Mapping[str, np.ndarray], bins: np.ndarray, groups: np
         groups: int [N], sequence of each object.
     """
     bad = badness(objects)
-    place = _places(objects, groups)
     ranked: list[tuple[int, int, int]] = []
     for order, (kind, (_, most)) in enumerate(SHOWN.items()):
         rows = np.flatnonzero(objects["kind"] == kind)
         rows = rows[np.argsort(-bad[rows], kind="stable")]
-        again = _ordinal(place[rows]) > 0
+        again = _is_repetition(objects, groups, rows)
         rows, again = rows[np.argsort(again, kind="stable")], np.sort(again)
         turn = _ordinal(bins[rows] * (groups.max(initial=0) + 1) + groups[rows]) // _TURN
         order_in_bin = np.lexsort((turn, again))
         rows, again = rows[order_in_bin], again[order_in_bin]
-        rows = rows[np.lexsort((_ordinal(bins[rows]), again))][:most]
-        rows = rows[np.argsort(-bad[rows], kind="stable")]
+        chosen = np.lexsort((_ordinal(bins[rows]), again))[:most]
+        rows = rows[chosen[np.lexsort((-bad[rows[chosen]], again[chosen]))]]
         ranked += [(rank, order, int(row)) for rank, row in enumerate(rows)]
     return np.array([row for _, _, row in sorted(ranked)], dtype=np.int64)
 
 
-def _places(objects: Mapping[str, np.ndarray], groups: np.ndarray) -> np.ndarray:
-    """int [N]: a number for each group, size (to a factor of about 2) and place (to about a size) of a box."""
-    size = np.maximum(objects["size_px"], 1.0)
-    octave = np.round(np.log2(size))
-    cell = [np.floor((objects[a] + objects[b]) / 2 / 2.0**octave) for a, b in (("x1", "x2"), ("y1", "y2"))]
-    _, place = np.unique(np.stack([groups, octave, *cell], axis=1), axis=0, return_inverse=True)
-    return place.reshape(-1)
+def _is_repetition(objects: Mapping[str, np.ndarray], groups: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """bool [len(rows)]: whether an earlier row has about the same box, in the same group.
+
+    Boxes with centres up to a quarter of their size apart share a cell of at least one of several grids, each shifted
+    by half a cell; cells are half as wide as the ship's size, rounded to a power of two (in two ways).
+    """
+    size = np.log2(np.maximum(objects["size_px"][rows], 1.0))
+    centre_x, centre_y = ((objects[a][rows] + objects[b][rows]) / 2 for a, b in (("x1", "x2"), ("y1", "y2")))
+    out = np.zeros(len(rows), dtype=bool)
+    for shift_size, shift_x, shift_y in product((0.0, 0.5), repeat=3):
+        octave = np.floor(size + shift_size)
+        cell = 2.0 ** (octave - 1 - shift_size)
+        key = groups[rows].astype(np.int64)
+        for part, bits in ((octave, 6), (centre_x / cell + shift_x, 18), (centre_y / cell + shift_y, 18)):
+            key = (key << bits) + np.maximum(np.floor(part), 0).astype(np.int64)
+        out |= _ordinal(key) > 0
+    return out
 
 
 def crops(

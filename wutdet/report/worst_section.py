@@ -68,8 +68,9 @@ def worst_section(
     if not shown:
         return
     section.paragraph(
-        "Biggest missed ships and highest scores first. Each kind has room for ships of all sizes, and sequences take "
-        f"turns. Shown are {_counts_text(objects, shown)}{_at_scores(best)}."
+        "Biggest missed ships and highest scores first; what lies in the same place in several frames of a sequence is "
+        "repeated at the end at most. Each kind has room for ships of all sizes, and sequences take turns. "
+        f"Shown are {_counts_text(objects, shown)}{_at_scores(best)}."
     )
     cards = [_card(dataset, objects, crop, names[bins[crop.row]]) for crop in shown]
     labels = {"size": "Size", "sequence": "Sequence", "source": "Source"}
