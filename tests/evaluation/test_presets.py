@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -166,6 +167,34 @@ def test_thresholds_of_olrp_per_category(case, limit):
     matches = match(ground_truth, detections, [ALL], np.array([0.5]), 1500)
     ours = olrp(matches, ground_truth, detections, max_det=limit)
     assert ours["thresholds"] == preset_oracles.olrp(truth, results, limit)["thresholds"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(cases, st.sampled_from([0.0, 0.2]))
+def test_results_carry_the_thresholds_of_olrp(case, crowd):
+    truth, results = scene(**{**case, "crowd": crowd})
+    expected = preset_oracles.olrp(truth, results)["thresholds"]
+    ground_truth, detections = tables(truth, results)
+    assert evaluate(ground_truth, detections, preset="aitod").olrp_thresholds == expected
+    assert evaluate(ground_truth, detections, preset="coco").olrp_thresholds == {}
+    whole = analyse(ground_truth, detections, AnalysisConfig(resamples=0))
+    content = json.loads(json.dumps(whole.to_json()))
+    assert whole.presets["aitod"].keys() >= {"oLRP", "oLRP_Loc"} and "thresholds" not in whole.presets["aitod"]
+    assert content["olrp_thresholds"] == whole.olrp_thresholds == expected
+    short = analyse(ground_truth, detections, AnalysisConfig(resamples=0, full=False))
+    assert short.olrp_thresholds == {} and "oLRP" not in short.to_text()
+
+
+@pytest.mark.parametrize("headline", ["coco", "aitod"])
+def test_the_text_names_the_thresholds_of_olrp(headline):
+    truth = truth_table([(0, 0, 0, 0, 100, 10, 0), (0, 1, 0, 100, 100, 110, 0)], images=1, categories=3)
+    found = found_table([(0, 0, 0, 0, 100, 10, 0.875)])
+    result = analyse(truth, found, AnalysisConfig(preset=headline, resamples=0))
+    lines = [line.strip() for line in result.to_text().splitlines()]
+    place = lines.index("best thresholds by oLRP: kind0 0.875, kind1 none")  # nothing of kind2
+    assert lines[place - 1].startswith("best threshold at IoU .50" if headline == "aitod" else "aitod ")
+    many = dataclasses.replace(result, olrp_thresholds={f"kind{k}": k / 100 for k in range(20)})
+    assert "kind11 0.110 and 8 more" in many.to_text()
 
 
 def test_olrp_by_hand():

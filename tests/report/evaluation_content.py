@@ -44,6 +44,7 @@ def whole_result(**facts) -> dict:
             "tinyperson": {"AP50_tiny": 0.6123, "MR50_tiny": 0.4219},
             "visdrone": {"AP": 0.4088, "AP50": 0.6987, "AP75": 0.4267, "AR500": 0.5301},
         },
+        "olrp_thresholds": {"ship <1>": 0.2871, "buoy": None},
         "threshold": {"score": 0.3125, "f1": 0.7219, "precision": 0.8012, "recall": 0.6569, "iou": 0.5, "tp": 24,
                       "fp": 6, "fn": 12},
         "size_bins": [
