@@ -1,0 +1,29 @@
+// Rounding of exact magnitudes to the tables of the portable encoders.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+namespace wutdet {
+
+// Whether the upper of two neighbours is taken: `way` is the exact share of the way to it, which may be above 1.
+inline bool round_up_by_chance(double way, std::uint32_t threshold) {
+  const double share = way < 0 ? 0 : way > 1 ? 1 : way;
+  return threshold < std::floor(share * 16777216.0);
+}
+
+inline unsigned round_e2m1(double magnitude, bool ties_away) {
+  static const double middle[7] = {0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5};
+  unsigned index = 0;
+  for (unsigned i = 0; i < 7; ++i) index += magnitude > middle[i] || (magnitude == middle[i] && (ties_away || i % 2));
+  return index;
+}
+
+inline unsigned round_e2m1_by_chance(double magnitude, std::uint32_t threshold) {
+  static const double table[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  unsigned low = 0;
+  while (low < 6 && magnitude >= table[low + 1]) ++low;
+  return low + round_up_by_chance((magnitude - table[low]) / (table[low + 1] - table[low]), threshold);
+}
+
+}  // namespace wutdet
