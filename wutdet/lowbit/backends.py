@@ -1,9 +1,12 @@
-"""Which code encodes and decodes: the native one where it is built, else the oracle. Both give the same bits."""
+"""Which code encodes and decodes: the native kernels or the oracles that define them. Both give the same bits."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
+from wutdet import _kernels
 from wutdet.errors import UsageError
 from wutdet.lowbit.layout import BITS, channels_of
 from wutdet.lowbit.options import IntegerOptions
@@ -26,9 +29,12 @@ def encode(x: np.ndarray, format: str, options, shape: tuple[int, ...], seed: in
         options: of the format.
         shape: of the tensor.
         seed: of stochastic rounding; ``None`` rounds to nearest.
-        backend: one of ``BACKENDS``.
+        backend: one of ``BACKENDS``; ``auto`` is ``native``, which has every format with every option.
     """
     check_backend(backend)
+    if backend != "numpy":
+        codes, scales, tensor_scale = _kernels.lowbit_encode(format, x, asdict(options), channels_of(shape), seed)
+        return Blocks(codes, scales, np.float32(tensor_scale))
     threshold = None if seed is None else thresholds(seed, x.size).reshape(x.shape)
     if isinstance(options, IntegerOptions):
         blocks = integer.encode(x, BITS[format], options, channels_of(shape), threshold)
@@ -42,6 +48,15 @@ def encode(x: np.ndarray, format: str, options, shape: tuple[int, ...], seed: in
 def decode(tensor, backend: str) -> np.ndarray:
     """float32 [R, N] of a QuantizedTensor."""
     check_backend(backend)
+    if backend != "numpy":
+        return _kernels.lowbit_decode(
+            tensor.format,
+            np.ascontiguousarray(tensor.codes),
+            np.ascontiguousarray(tensor.scales),
+            tensor.tensor_scale,
+            tensor.layout.columns,
+            asdict(tensor.options),
+        )
     if isinstance(tensor.options, IntegerOptions):
         return integer.decode(tensor.unpacked(), BITS[tensor.format], tensor.options)
     return _ORACLES[tensor.format].decode(tensor.unpacked(), tensor.options)
