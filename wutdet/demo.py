@@ -141,10 +141,10 @@ def run(config: DemoConfig) -> DemoResult:
     import wutdet.dataset.audit
     import wutdet.dataset.split
     import wutdet.dataset.stats
-    import wutdet.evaluation.model
     import wutdet.export.run
     import wutdet.runtime.detect
     import wutdet.scenes.render
+    import wutdet.scorecard
     import wutdet.train.run
     from wutdet.report.run import build_report
     from wutdet.train.records import environment
