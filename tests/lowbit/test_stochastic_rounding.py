@@ -12,6 +12,8 @@ from lowbit_cases import CASES, INTEGERS, NAMES, tensors
 
 from wutdet.errors import UsageError
 from wutdet.lowbit import quantize
+from wutdet.lowbit.codebooks import E2M1
+from wutdet.lowbit.oracle.blocks import round_to_table
 from wutdet.lowbit.philox import philox4x32, thresholds, words
 
 every_case = pytest.mark.parametrize(("format", "options"), CASES, ids=NAMES)
@@ -53,6 +55,26 @@ def test_words_are_those_of_counter_and_seed():
 @given(seed=st.integers(0, 2**64 - 1), count=st.integers(0, 40), more=st.integers(0, 40))
 def test_words_do_not_depend_on_how_many_are_drawn(seed, count, more):
     np.testing.assert_array_equal(words(seed, count + more)[:count], words(seed, count))
+
+
+@pytest.mark.parametrize(
+    ("value", "threshold", "up"),
+    [
+        (1.0, 0, False),
+        (1.125, 2**22 - 1, True),
+        (1.125, 2**22, False),
+        (3.5, 2**23 - 1, True),
+        (3.5, 2**23, False),
+        (1.0 + 2.0**-25, 0, True),  # a share of 2^-24
+        (1.0 + 2.0**-26, 0, False),  # less
+        (6.0, 2**24 - 1, True),  # to 6 itself
+        (7.0, 2**24 - 1, True),  # cut off
+    ],
+)
+def test_a_share_of_the_way_goes_up_below_it(value, threshold, up):
+    magnitude, noise = np.array([value]), np.array([threshold], dtype=np.uint32)
+    below = max(i for i in range(7) if E2M1[i] <= value)
+    assert round_to_table(magnitude, E2M1[:8], "even", noise)[0] == below + up
 
 
 @every_case
