@@ -75,15 +75,15 @@ void encode_hif4(const float* x, std::size_t count, HiF4Options options, const N
 }
 
 void decode_hif4(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, bool, float* out) {
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::uint8_t* scale = scales + i / kGroup * 4;
-    const std::size_t k = i % kGroup;
-    const unsigned doublings = (scale[1] >> k / 8 & 1u) + ((scale[2] | scale[3] << 8) >> k / 4 & 1u);
-    const unsigned code = nibble(codes, i);
+  static const float s1p2[16] = {0,  0.25f,  0.5f,  0.75f,  1,  1.25f,  1.5f,  1.75f,
+                                 -0.0f, -0.25f, -0.5f, -0.75f, -1, -1.25f, -1.5f, -1.75f};
+  for (std::size_t begin = 0; begin < count; begin += 4) {
+    const std::uint8_t* scale = scales + begin / kGroup * 4;
+    const std::size_t k = begin % kGroup / 4;
+    const unsigned doublings = (scale[1] >> k / 2 & 1u) + ((scale[2] | scale[3] << 8) >> k & 1u);
     // The NaN code has no bits of a number to double.
-    const float step = scale[0] == 0xFF ? float_of(0x7FC00000u) : float_of(hif4_scale_bits(scale[0]) + (doublings << 23));
-    const float magnitude = static_cast<float>(code & 7) * 0.25f * step;
-    out[i] = code & 8 ? -magnitude : magnitude;
+    const float step = float_of(scale[0] == 0xFF ? 0x7FC00000u : hif4_scale_bits(scale[0]) + (doublings << 23));
+    for (std::size_t i = begin; i < std::min(begin + 4, count); ++i) out[i] = s1p2[nibble(codes, i)] * step;
   }
 }
 

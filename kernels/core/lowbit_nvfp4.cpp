@@ -76,14 +76,15 @@ void encode_nvfp4(const float* x, std::size_t count, const NVFP4Steps& steps, co
     if (peak < kInfinity) {
       code = scale_code(peaks ? peaks[begin / kGroup] : float_of(peak), steps);
       const float factor = steps.factor[code];
+      // Transformer Engine compares: a product that underflows, and -0 itself, has no sign.
+      const std::uint32_t always_signed = steps.torchao;
       for (std::size_t i = 0; i < length; ++i) {
         const std::uint32_t bits = bits_of(x[begin + i]), magnitude = bits & kMagnitude;
-        const float scaled = magnitude == 0 ? 0.0f : float_of(magnitude) * factor;
-        const unsigned element = noise ? round_e2m1_by_chance(scaled, thresholds(noise->first + begin + i))
-                                       : round_e2m1(scaled, false);
-        // Transformer Engine compares: a product that underflows, and -0 itself, has no sign.
-        const bool negative = bits >> 31 && (steps.torchao || scaled > 0);
-        elements[i] = static_cast<std::uint8_t>(element | (negative ? 8 : 0));
+        const float product = float_of(magnitude) * factor;
+        const std::uint32_t scaled = magnitude == 0 ? 0 : bits_of(product);  // 0 even where the factor is infinite
+        const unsigned element = noise ? round_e2m1_by_chance(float_of(scaled), thresholds(noise->first + begin + i))
+                                       : round_e2m1(scaled, 0);
+        elements[i] = static_cast<std::uint8_t>(element | ((always_signed | (scaled != 0)) & bits >> 31) << 3);
       }
     }
     pack_nibbles(elements, length, codes + begin / 2);
@@ -94,9 +95,12 @@ void encode_nvfp4(const float* x, std::size_t count, const NVFP4Steps& steps, co
 void decode_nvfp4(const std::uint8_t* codes, const std::uint8_t* scales, std::size_t count, float tensor_scale,
                   bool torchao, bool, float* out) {
   const LowbitTables& tables = lowbit_tables();
-  for (std::size_t i = 0; i < count; ++i) {
-    const float element = tables.e2m1[nibble(codes, i)], scale = tables.e4m3[scales[i / kGroup]];
-    out[i] = torchao ? element * (scale * tensor_scale) : element * scale * tensor_scale;
+  for (std::size_t begin = 0; begin < count; begin += kGroup) {
+    const float scale = tables.e4m3[scales[begin / kGroup]], product = scale * tensor_scale;
+    for (std::size_t i = begin; i < std::min(begin + kGroup, count); ++i) {
+      const float element = tables.e2m1[nibble(codes, i)];
+      out[i] = torchao ? element * product : element * scale * tensor_scale;
+    }
   }
 }
 

@@ -12,11 +12,11 @@ inline bool round_up_by_chance(double way, std::uint32_t threshold) {
   return threshold < std::floor(share * 16777216.0);
 }
 
-inline unsigned round_e2m1(double magnitude, bool ties_away) {
-  static const double middle[7] = {0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5};
-  unsigned index = 0;
-  for (unsigned i = 0; i < 7; ++i) index += magnitude > middle[i] || (magnitude == middle[i] && (ties_away || i % 2));
-  return index;
+// E2M1 code of a magnitude by its float bits, which rise with it: how many of the middles between neighbours (0.25, 0.75,
+// 1.25, 1.75, 2.5, 3.5, 5) lie below. `one` is 1 where every middle itself goes up, 0 where only those to an even code.
+inline unsigned round_e2m1(std::uint32_t bits, std::uint32_t one) {
+  return (bits > 0x3E800000u - one) + (bits > 0x3F400000u - 1) + (bits > 0x3FA00000u - one) + (bits > 0x3FE00000u - 1) +
+         (bits > 0x40200000u - one) + (bits > 0x40600000u - 1) + (bits > 0x40A00000u - one);
 }
 
 inline unsigned round_e2m1_by_chance(double magnitude, std::uint32_t threshold) {

@@ -352,8 +352,10 @@ template <bool stream>
 void decode_hif8_eights(const std::uint8_t* codes, std::size_t eights, float* out) {
   const float* table = lowbit_tables().hif8;
   for (std::size_t i = 0; i < eights; ++i) {
-    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + 8 * i));
-    put<stream>(out + 8 * i, _mm256_i32gather_ps(table, _mm256_cvtepu8_epi32(bytes), 4));
+    // Not a gather: on Zen 4, eight loads took two thirds of the time.
+    const std::uint8_t* c = codes + 8 * i;
+    put<stream>(out + 8 * i, _mm256_setr_ps(table[c[0]], table[c[1]], table[c[2]], table[c[3]], table[c[4]],
+                                            table[c[5]], table[c[6]], table[c[7]]));
   }
 }
 
@@ -374,12 +376,17 @@ void integer_range(const float* x, std::size_t count, float* low, float* high) {
       least2 = _mm256_min_ps(least2, b);
       most2 = _mm256_max_ps(most2, b);
     }
-    float lanes[16];
-    _mm256_storeu_ps(lanes, _mm256_min_ps(least, least2));
-    _mm256_storeu_ps(lanes + 8, _mm256_max_ps(most, most2));
-    portable::integer_range(lanes, 16, low, high);
+    // Both at once: of the highest, the negative.
+    least = _mm256_min_ps(least, least2);
+    most = _mm256_xor_ps(_mm256_max_ps(most, most2), real_of(all(0x80000000u)));
+    __m128 a = _mm_min_ps(_mm256_castps256_ps128(least), _mm256_extractf128_ps(least, 1));
+    __m128 b = _mm_min_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+    a = _mm_min_ps(_mm_unpacklo_ps(a, b), _mm_unpackhi_ps(a, b));
+    a = _mm_min_ps(a, _mm_movehl_ps(a, a));
+    *low = _mm_cvtss_f32(a);
+    *high = -_mm_cvtss_f32(_mm_shuffle_ps(a, a, 1));
   }
-  portable::integer_range(x + 16 * whole, count - 16 * whole, low, high);
+  if (count % 16) portable::integer_range(x + 16 * whole, count - 16 * whole, low, high);
 }
 
 void encode_integer(const float* x, std::size_t count, const IntegerStep& step, const Noise*, std::uint8_t* codes) {
@@ -401,8 +408,9 @@ void encode_integer(const float* x, std::size_t count, const IntegerStep& step, 
     else
       put_codes(codes + 16 * i, nibbles_of(element[0], element[1], element[2], element[3]));
   }
-  portable::encode_integer(x + 32 * whole, count - 32 * whole, step, nullptr,
-                           codes + (step.bits == 8 ? 32 : 16) * whole);
+  if (count % 32)
+    portable::encode_integer(x + 32 * whole, count - 32 * whole, step, nullptr,
+                             codes + (step.bits == 8 ? 32 : 16) * whole);
 }
 
 template <bool stream>
@@ -434,7 +442,9 @@ void decode_integer(const std::uint8_t* codes, std::size_t count, const IntegerS
     (stream ? decode_int8_eights<true> : decode_int8_eights<false>)(codes, whole, step, out);
   else
     (stream ? decode_int4_eights<true> : decode_int4_eights<false>)(codes, whole, step, out);
-  portable::decode_integer(codes + (step.bits == 8 ? 8 : 4) * whole, count - 8 * whole, step, false, out + 8 * whole);
+  if (count % 8)
+    portable::decode_integer(codes + (step.bits == 8 ? 8 : 4) * whole, count - 8 * whole, step, false,
+                             out + 8 * whole);
 }
 
 const LowbitKernels kKernels = {
