@@ -90,8 +90,8 @@ std::array<std::size_t, 3> scale_shape(const Format& format, std::size_t rows, s
 
 void complete(Format& format, std::size_t columns, std::size_t scale_rows) {
   format.integer.scale_rows = scale_rows;
-  // A group longer than the row is the row.
-  format.integer.group_size = std::min(format.group, columns + columns % 2);
+  // A group longer than the row is the row; none is not a group.
+  format.integer.group_size = std::min(format.group, std::max<std::size_t>(2, columns + columns % 2));
 }
 
 LowbitRun run_of(std::size_t rows, std::size_t columns, const std::string& path, std::size_t threads,
