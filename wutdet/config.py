@@ -457,8 +457,8 @@ class BenchConfig:
 
     models: Positional[tuple[str, ...]]
     """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, 'eval' for the evaluator beside
-    pycocotools, faster-coco-eval and hotcoco (those that are installed), or 'coverage' for how often its intervals
-    hold the true value."""
+    pycocotools, faster-coco-eval and hotcoco (those that are installed), 'coverage' for how often its intervals hold
+    the true value, or 'formats' for error and speed of the low-bit number formats."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     runs: int = 50
@@ -470,6 +470,8 @@ class BenchConfig:
     work: Path | None = None
     """Folder for the generated files of 'index' (about 900 MB of small files) and 'eval' (350 MB), which are then kept
     and used again; by default temporary."""
+    checkpoint: str | None = None
+    """For 'formats': a trained detector (.pt) whose weights are rounded as well."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ namespace {
 
 // Outputs that do not fit into the caches anyway go past them.
 constexpr std::size_t kStreamBytes = std::size_t{1} << 22, kStreamColumns = 256;
+// What a core keeps of its input while it reads it twice.
+constexpr std::size_t kCachedBytes = std::size_t{1} << 18;
 // What formats without groups are split into for threads.
 constexpr std::size_t kChunk = 4096;
 
@@ -266,9 +268,24 @@ void encode_integer(const float* x, const LowbitRun& run, const IntegerOptions& 
     });
     return;
   }
-  // The ranges of all channels first: a channel may be shared by threads.
   const std::size_t channels = options.scale_rows, rows_each = channels ? run.rows / channels : 0;
   const std::size_t threads = threads_of(run);
+  if (rows_each * run.columns * sizeof(float) <= kCachedBytes && channels >= threads) {
+    // A channel is still in the cache when its range is known.
+    for_row_parts(channels, 1, threads, [&](std::size_t, std::size_t channel, std::size_t, std::size_t) {
+      const std::size_t first = channel * rows_each;
+      float low = 0, high = 0;
+      kernels.integer_range(x + first * run.columns, rows_each * run.columns, &low, &high);
+      const IntegerStep step = integer_step(low, high, options);
+      write_scale(step, options, scales + channel * scale_bytes);
+      for (std::size_t row = first; row < first + rows_each; ++row) {
+        const PartNoise noise(run, row, 0);
+        kernels.encode_integer(x + row * run.columns, run.columns, step, noise.get(), codes + row * row_bytes);
+      }
+    });
+    return;
+  }
+  // The ranges of all channels first: a channel may be shared by threads.
   std::vector<float> ranges(threads * channels * 2, 0.0f);
   for_row_parts(run.rows, groups_of(run, kChunk), threads,
                 [&](std::size_t thread, std::size_t row, std::size_t begin, std::size_t end) {

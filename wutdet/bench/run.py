@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "wutdet.bench/1"
 
-# Names in the place of models: benchmarks that time something else.
+# Names in the place of models: benchmarks that measure something else, and the option that each of them takes.
 _BENCHMARKS = {
-    "index": "wutdet.bench.index:run_index_benchmark",
-    "eval": "wutdet.bench.evaluation:run_evaluation_benchmark",
-    "coverage": "wutdet.bench.coverage:run_coverage",
+    "index": ("wutdet.bench.index:run_index_benchmark", "work"),
+    "eval": ("wutdet.bench.evaluation:run_evaluation_benchmark", "work"),
+    "coverage": ("wutdet.bench.coverage:run_coverage", "work"),
+    "formats": ("wutdet.bench.formats:run_formats", "checkpoint"),
 }
 
 
@@ -68,7 +69,7 @@ class BenchResult:
 
 
 def run(config: BenchConfig):
-    """Times artefacts, or runs the benchmark named ``index``, ``eval`` or ``coverage``.
+    """Times artefacts, or runs the benchmark named ``index``, ``eval``, ``coverage`` or ``formats``.
 
     Raises:
         UsageError: one of these names beside models, or runs below 1.
@@ -79,8 +80,9 @@ def run(config: BenchConfig):
         if name in config.models:
             if len(config.models) > 1:
                 raise UsageError(f"'{name}' is a benchmark of its own", hint=f"run 'wutdet bench {name}' alone")
-            module, function = _BENCHMARKS[name].split(":")
-            return getattr(importlib.import_module(module), function)(config.work)
+            place, option = _BENCHMARKS[name]
+            module, function = place.split(":")
+            return getattr(importlib.import_module(module), function)(getattr(config, option))
     if config.runs < 1 or config.warmup < 0:
         raise UsageError(f"--runs must be at least 1 and --warmup at least 0, received {config.runs}, {config.warmup}")
     from wutdet.bench.timing import machine, time_detectors
