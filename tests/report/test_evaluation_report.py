@@ -161,6 +161,44 @@ def test_other_presets_are_not_called_by_the_names_of_coco(tmp_path):
     assert "below 32² px" not in words and "APl" not in words.partition("A against B")[0].partition("Statistics")[2]
 
 
+def test_a_difference_of_few_sequences_is_not_called_real(tmp_path):
+    result = whole_result()
+    result["comparison"] |= {
+        "warning": "only 3 sequences: the interval is rough",
+        "a": "runs/a/x.json",
+        "b": "runs/b/x.json",
+    }
+    words = page_words(write_evaluation_report(result, tmp_path / "r.html"))
+    assert "no difference is outside of the interval, but the interval is rough" in words and "is real" not in words
+    assert "−0.015 to −0.002 0.008 unsure" in words
+    assert "A is runs/a/x.json, B is runs/b/x.json" in words and "all other figures are those of A" in words
+
+
+def test_a_thin_slice_makes_the_difference_there_unsure_and_no_other(tmp_path):
+    result = whole_result()
+    words = page_words(write_evaluation_report(result, tmp_path / "r.html"))
+    assert "−0.018 to −0.001 yes" in words
+    result["slices"][0]["warning"] = "only 2 sequences"
+    words = page_words(write_evaluation_report(result, tmp_path / "r.html"))
+    assert "−0.018 to −0.001 unsure" in words and "the difference is real" in words
+
+
+def test_one_wide_interval_does_not_flatten_all_others(tmp_path):
+    result = whole_result()
+    result["comparison"]["stats"]["APl"] = {"a": 0.3, "b": 0.29, "difference": -0.01, "interval": [-1.0, 1.0], "p": 0.9,
+                                            "real": False}  # fmt: skip
+    words = page_words(write_evaluation_report(result, tmp_path / "r.html"))
+    assert "interval −0.02 to +0.02" in words and "−1.000 to +1.000" in words
+    assert words.count("are cut off in the drawing") == 1
+
+
+def test_corrupted_frames_are_counted_apart(tmp_path):
+    result = whole_result(images=199)
+    result["robustness"] |= {"frames": 24, "frames_of": 199}
+    words = page_words(write_evaluation_report(result, tmp_path / "r.html"))
+    assert words.count("images: 24 of 199") == 4 and "Both on 24 frames of 199." in words
+
+
 def test_without_frames_or_objects_the_page_says_why_there_is_no_gallery(tmp_path, evaluated):
     dataset, _, objects, result = evaluated
     words = page_words(write_evaluation_report(result, tmp_path / "a.html", objects=objects))

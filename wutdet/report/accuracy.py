@@ -87,6 +87,15 @@ def intervals_text(evaluation: Mapping) -> str | None:
     return f"{sure}: {plain(resamples)} bootstrap resamples of {drawn}{unit}, seed {plain(intervals.get('seed'))}."
 
 
+def add_sureness(section: Section, evaluation: Mapping) -> None:
+    """How the intervals were made, and their warning, as far as there are any."""
+    sure, warning = intervals_text(evaluation), mapping(evaluation.get("intervals")).get("warning")
+    if sure:
+        section.paragraph(sure)
+    if isinstance(warning, str):
+        section.note(warning)
+
+
 def speed_tiles(models: Sequence[Mapping]) -> list[Tile]:
     """int8 beside fp32: accuracy, size, latency. Only what both have."""
     fp32, int8 = (next((m for m in models if m.get("name") == name), {}) for name in ("fp32", "int8"))

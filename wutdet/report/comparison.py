@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
 
 from wutdet.report.cells import interval_text, pair, scale_of, whisker
 from wutdet.report.markup import is_number
@@ -10,6 +12,8 @@ from wutdet.report.page import Cell, Column, Page, Protocol, Table
 from wutdet.report.plot import format_number
 from wutdet.report.read import mapping, sequence
 from wutdet.report.words import ap_text, change_text, plain
+
+_CUT = "Intervals that reach much farther than the others are cut off in the drawing; their numbers are whole."
 
 
 def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> None:
@@ -19,21 +23,24 @@ def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
     if not stats:
         return
     section = page.section("A against B")
-    a, b = str(comparison.get("a") or "A"), str(comparison.get("b") or "B")
-    section.paragraph(f"A is {a}, B is {b}. {_verdict(stats)} {_method(comparison)}")
-    if isinstance(comparison.get("warning"), str):
+    a, b = compared_names(comparison)
+    few = isinstance(comparison.get("warning"), str)
+    section.paragraph(f"A is {a}, B is {b}. {_verdict(stats, few)} {_method(comparison)}")
+    if few:
         section.note(comparison["warning"])
     slices = [mapping(row) for row in sequence(comparison.get("slices")) if mapping(row)]
-    scale, axis = _axis(list(stats.values()))
+    thin = {(str(row.get("by")), str(row.get("name"))) for row in map(mapping, sequence(evaluation.get("slices")))
+            if row.get("warning")}  # fmt: skip
+    scale, axis, cut = _axis(list(stats.values()))
     heads = [Column("figure"), Column("A", number=True), Column("B", number=True), Column("B − A", number=True), axis,
              Column("p", number=True), Column("real?")]  # fmt: skip
     rows = [
-        [key, ap_text(row.get("a")), ap_text(row.get("b")), *_difference(row, scale), _p(row.get("p")), _real(row)]
+        [key, ap_text(row.get("a")), ap_text(row.get("b")), *_difference(row, scale), _p(row.get("p")), _real(row, few)]
         for key, row in stats.items()
     ]
-    section.table("All frames", Table(heads, rows), protocol, wide=True)
+    section.table("All frames", Table(heads, rows), protocol, wide=True, caption=_CUT if cut else "")
     if slices:
-        scale, axis = _axis(slices)
+        scale, axis, cut = _axis(slices)
         heads = [Column("slice"), Column("frames", number=True), Column("ships", number=True),
                  Column("B − A", "AP", True), axis, Column("real?")]  # fmt: skip
         rows = [
@@ -42,20 +49,34 @@ def comparison_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
                 plain(row.get("images")),
                 plain(row.get("boxes")),
                 *_difference(row, scale),
-                _real(row),
+                _real(row, few or (str(row.get("by")), str(row.get("name"))) in thin),
             ]
             for row in slices
         ]
-        section.table("By slice", Table(heads, rows), protocol, wide=True)
+        section.table("By slice", Table(heads, rows), protocol, wide=True, caption=_CUT if cut else "")
 
 
-def _axis(rows: Sequence[Mapping]) -> tuple[tuple[float, float], Column]:
-    """A scale that holds all differences and intervals, and the column that they are drawn in."""
-    scale = scale_of((v for row in rows for v in (row.get("difference"), *(_interval(row) or ()))), symmetric=True)
-    return scale, Column("interval", f"{_signed(scale[0])} to {_signed(scale[1])}")
+def compared_names(comparison: Mapping) -> tuple[str, str]:
+    """What A and B are called: their file names, or as they were typed where those are the same."""
+    a, b = str(comparison.get("a") or "A"), str(comparison.get("b") or "B")
+    short = Path(a).name, Path(b).name
+    return short if short[0] != short[1] else (a, b)
 
 
-def _verdict(stats: Mapping[str, Mapping]) -> str:
+def _axis(rows: Sequence[Mapping]) -> tuple[tuple[float, float], Column, bool]:
+    """A scale, the column that differences and intervals are drawn in, and whether it cuts some off.
+
+    It holds all differences, and all intervals but those that reach more than three times as far as is usual.
+    """
+    reach = [max(map(abs, edges)) for edges in map(_interval, rows) if edges]
+    usual = median(reach) if reach else 0.0
+    shown = [v for v in reach if v <= 3 * usual]
+    scale = scale_of((*shown, *(row.get("difference") for row in rows)), symmetric=True)
+    column = Column("interval", f"{_signed(scale[0])} to {_signed(scale[1])}")
+    return scale, column, any(v > scale[1] for v in reach)
+
+
+def _verdict(stats: Mapping[str, Mapping], few: bool) -> str:
     key, row = next(iter(stats.items()))
     change = row.get("difference")
     if not is_number(change):
@@ -66,6 +87,8 @@ def _verdict(stats: Mapping[str, Mapping]) -> str:
     words = f"{key} of B is {side} by {abs(change):.3f} ({interval_text(_interval(row), True)})"
     if row.get("real") is None:
         return f"{words}; there is no interval, so nobody can say whether the difference is real."
+    if row["real"] and few:
+        return f"{words}; no difference is outside of the interval, but the interval is rough."
     return f"{words}; the difference is {'real' if row['real'] else 'not shown to be real'}."
 
 
@@ -97,5 +120,7 @@ def _p(value: object) -> str | None:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _real(row: Mapping) -> str | None:
-    return None if row.get("real") is None else "yes" if row["real"] else "not shown"
+def _real(row: Mapping, few: bool) -> str | None:
+    if row.get("real") is None:
+        return None
+    return ("unsure" if few else "yes") if row["real"] else "not shown"

@@ -31,7 +31,7 @@ def training_section(page: Page, epochs: Sequence[Mapping], protocol: Protocol) 
 
     seconds = [row.get("seconds") for row in epochs if is_number(row.get("seconds"))]
     best = max((row for row in epochs if is_number(row.get("AP"))), key=lambda row: row["AP"], default=None)
-    said = f"{len(epochs)} epochs"
+    said = f"{len(epochs)} epoch{'s' if len(epochs) != 1 else ''}"
     if seconds:
         said += f" in {seconds_text(sum(seconds))}"
     if best is not None:

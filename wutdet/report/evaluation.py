@@ -12,7 +12,8 @@ from wutdet.detections import Detections
 from wutdet.errors import WutdetError
 from wutdet.evaluation.objects_file import read_objects
 from wutdet.files import write_text
-from wutdet.report.accuracy import accuracy_section, accuracy_tiles, intervals_text
+from wutdet.report.accuracy import accuracy_section, accuracy_tiles, add_sureness
+from wutdet.report.comparison import compared_names
 from wutdet.report.density import found_from_detail, found_from_text
 from wutdet.report.facts import settings_section
 from wutdet.report.frames import DETECTIONS_FILE, add_examples, read_detections, read_frames
@@ -122,6 +123,10 @@ def evaluation_page(
         f"Made by wutdet {wutdet.__version__} from the results of the evaluation; nothing is measured here.",
     )
     _headline(page, evaluation, name)
+    comparison = mapping(evaluation.get("comparison"))
+    if comparison:
+        a, b = compared_names(comparison)
+        page.sections[0].paragraph(f"{a} (A) is compared with {b} (B) below; all other figures are those of A.")
     accuracy_section(page, {name: evaluation}, environment or {})
     words = accuracy_protocol(evaluation, environment)
     worst_section(page, evaluation, words, dataset, objects, reason)
@@ -159,12 +164,7 @@ def _headline(page: Page, evaluation: Mapping, name: str) -> None:
         )
         tiles.append(Tile("Best threshold", format_number(threshold["score"], 3), detail))
     section.tiles(tiles)
-    sure = intervals_text(evaluation)
-    if sure:
-        section.paragraph(sure)
-    warning = mapping(evaluation.get("intervals")).get("warning")
-    if isinstance(warning, str):
-        section.note(warning)
+    add_sureness(section, evaluation)
     for key, sentence in _ABSENT.items():
         if not evaluation.get(key):
             section.note(sentence)

@@ -23,9 +23,10 @@ def robustness_section(page: Page, evaluation: Mapping, protocol: Protocol) -> N
     section = page.section("Robustness")
     clean, severities = mapping(content.get("clean")), sequence(content.get("severities"))
     frames = content.get("frames")
-    protocol = {**protocol, "corrupted frames": plain(frames) if frames is not None else None}
-    change = change_text(content.get("mean_AP"), clean.get("AP"))
     total = content.get("frames_of")
+    if is_number(frames):
+        protocol = {**protocol, "images": f"{plain(frames)} of {plain(total)}" if is_number(total) else plain(frames)}
+    change = change_text(content.get("mean_AP"), clean.get("AP"))
     where = f" Both on {plain(frames)} frames" + (f" of {plain(total)}." if is_number(total) else ".")
     section.paragraph(
         f"AP is {ap_text(clean.get('AP'))} on clean frames and {ap_text(content.get('mean_AP'))} in the mean over all "

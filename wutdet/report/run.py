@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wutdet.config import ReportConfig
-from wutdet.report.accuracy import accuracy_section, accuracy_tiles, speed_tiles
+from wutdet.report.accuracy import accuracy_section, accuracy_tiles, add_sureness, speed_tiles
 from wutdet.report.course import training_section
 from wutdet.report.evaluation import page_of_folder, write_page
 from wutdet.report.facts import data_section, settings_section, time_section
@@ -92,6 +92,7 @@ def train_page(run: TrainRun) -> Page:
     headline = page.section("Headline")
     if run.evaluation:
         headline.tiles(accuracy_tiles(run.evaluation, "evaluation"))
+        add_sureness(headline, run.evaluation)
     for remark in run.remarks:
         headline.note(remark)
     training_section(page, run.epochs, _train_protocol(run))
@@ -112,6 +113,7 @@ def demo_page(demo: DemoRun) -> Page:
     if main is not None:
         headline.tiles(accuracy_tiles(evaluations[main], main))
         headline.tiles(speed_tiles(models))
+        add_sureness(headline, evaluations[main])
         # The figures of the headline come first in the charts too.
         evaluations = {main: evaluations[main], **evaluations}
     else:
