@@ -12,7 +12,7 @@ namespace wutdet {
 namespace {
 
 // Outputs that do not fit into the caches anyway go past them.
-constexpr std::size_t kStreamBytes = std::size_t{1} << 22, kStreamColumns = 256;
+constexpr std::size_t kStreamBytes = std::size_t{1} << 24, kStreamColumns = 256;
 // What a core keeps of its input while it reads it twice.
 constexpr std::size_t kCachedBytes = std::size_t{1} << 18;
 // What formats without groups are split into for threads.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lowbit_cases import CASES, INTEGERS, NAMES, any_bits, binades, bits, golden_inputs, tensors
 
 from wutdet import _kernels
-from wutdet.lowbit import backends
+from wutdet.lowbit import FORMATS, backends
 from wutdet.lowbit.layout import BITS, GROUP, channels_of, layout_of
 from wutdet.lowbit.options import options_for
 from wutdet.lowbit.oracle.blocks import Blocks
@@ -214,7 +214,7 @@ def test_every_hif8_code_decodes(path):
 @case
 @pytest.mark.parametrize("shape", [(1, 1 << 20), (777, 1031), (1 << 14, 33)])
 def test_large_arrays_among_threads(rng, format, chosen, shape):
-    """Large enough for threads and for stores past the caches; rows begin and end where no vector does."""
+    """Large enough for threads; rows begin and end where no vector does."""
     x = rng.standard_normal(shape, dtype=np.float32)
     one = encoded(x, format, chosen, None, "portable", threads=1)
     tensor = QuantizedTensor(format, shape, one.codes, one.scales, one.tensor_scale, options_for(format, chosen))
@@ -225,12 +225,22 @@ def test_large_arrays_among_threads(rng, format, chosen, shape):
         np.testing.assert_array_equal(got.scales, one.scales)
         assert got.tensor_scale == one.tensor_scale
         np.testing.assert_array_equal(bits(decoded(tensor, path, threads)), values)
-        for start in (0, 1, 4):  # aligned and not
-            room = np.full(x.size + 4, 9, dtype=np.float32)
-            out = room[start : start + x.size].reshape(shape)
-            assert decoded(tensor, path, threads, out).ctypes.data == out.ctypes.data
-            np.testing.assert_array_equal(bits(out), values)
-            np.testing.assert_array_equal(np.delete(room, slice(start, start + x.size)), 9)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("shape", [(1, 5_000_001), (1033, 4100)])
+def test_decoding_past_the_caches(rng, format, shape):
+    """From 16 MiB on, into arrays that begin where such stores may go and where they may not."""
+    x = rng.standard_normal(shape, dtype=np.float32)
+    blocks = encoded(x, format, {}, None, "auto")
+    tensor = QuantizedTensor(format, shape, blocks.codes, blocks.scales, blocks.tensor_scale, options_for(format, {}))
+    values = bits(decoded(tensor, "portable"))
+    for threads, start in ((2, 0), (1, 1), (3, 4)):
+        room = np.full(x.size + 4, 9, dtype=np.float32)
+        out = room[start : start + x.size].reshape(shape)
+        assert decoded(tensor, "auto", threads, out).ctypes.data == out.ctypes.data
+        np.testing.assert_array_equal(bits(out), values)
+        np.testing.assert_array_equal(np.delete(room, slice(start, start + x.size)), 9)
 
 
 def test_stochastic_among_threads(rng):

@@ -56,10 +56,10 @@ def measure(shape: tuple[int, int], rounds: int = 9, oracle_rounds: int = 3, cas
         seed: of the values, normally distributed with sigma 0.32.
 
     Returns:
-        Rows: format, options, mib, threads, runs; ``*_s`` median seconds; ``*_gb_s`` GB (10^9 bytes) of float32 per second;
-        ``encode_ratio`` and ``decode_ratio``, oracle's median over native's, both as ``wutdet.lowbit.backends`` runs
-        them (new arrays); ``decode_of_copy``, copying's median over that of decoding into an array that is there;
-        ``decode_new_of_copy_new``, the same for new arrays.
+        Rows: format, options, mib, threads, runs; ``*_s``: median seconds; ``*_gb_s``: GB (10^9 bytes) of float32 per
+        second; ``encode_ratio`` and ``decode_ratio``: the oracle's median over the native one, both as
+        ``wutdet.lowbit.backends`` runs them (new arrays); ``decode_of_copy``: copying's median over that of decoding,
+        into arrays that are there; ``decode_new_of_copy_new``: the same for new arrays.
     """
     log.info("formats: speed, %d x %d values, %d turns", *shape, rounds)
     x = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32) * np.float32(0.32)
