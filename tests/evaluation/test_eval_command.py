@@ -23,7 +23,7 @@ SIZE_WH = (64, 48)
 class Oracle:
     """Answers with the boxes painted into a frame's first row of pixels; stands in for wutdet.Detector."""
 
-    imgsz, threshold, max_det = 640, 0.001, 100
+    imgsz, stride, threshold, max_det = 640, 32, 0.001, 100
     metadata = SimpleNamespace(end2end=False)
 
     def __init__(self, model=None, *, category=None, names=("boat",), **options):

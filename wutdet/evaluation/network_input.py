@@ -19,6 +19,10 @@ class NetworkInput:
 
     Attributes:
         width, height: of the input in pixels. A frame is scaled as large as fits in.
+        stride: of a network whose input is as large as the frame needs: the frame's long side becomes ``width``
+            (= ``height``), both sides are rounded to whole pixels and then up to multiples of the stride. A short side
+            that was rounded down to just a multiple takes a little of the scale. 0 where the input is fixed or not
+            known so precisely.
         tile: side of the tiles in pixels of the frame; 0 where only whole frames are looked at. Where tiles are looked
             at beside the whole frame, the tiles show ships larger, and their scale is the one that counts.
     """
@@ -26,6 +30,7 @@ class NetworkInput:
     width: int
     height: int
     tile: int = 0
+    stride: int = 0
 
     @classmethod
     def of_long_side(cls, pixels: int | None) -> NetworkInput | None:
@@ -39,11 +44,17 @@ class NetworkInput:
         if isinstance(detector, TiledDetector):
             detector, tile = detector.detector, detector.tile
         fixed_wh = getattr(getattr(detector, "backend", None), "fixed_input_wh", None)
-        return cls(*(fixed_wh or (detector.imgsz, detector.imgsz)), tile)
+        if fixed_wh:
+            return cls(*fixed_wh, tile)
+        return cls(detector.imgsz, detector.imgsz, tile, detector.stride)
 
     def scale(self, frame_wh: np.ndarray) -> np.ndarray:
         """float64 [M]: pixels of the input per pixel of the frame, for frames of size ``frame_wh`` [M, 2]."""
         shown = np.maximum(np.asarray(frame_wh, dtype=np.float64), 1)
         if self.tile:
             shown = np.minimum(shown, self.tile)  # a side of the frame shorter than a tile is taken whole
-        return (np.array([self.width, self.height]) / shown).min(axis=1)
+        input_wh = np.array([self.width, self.height])
+        if self.stride:
+            pixels = np.maximum(np.rint(shown * (self.width / shown.max(axis=1, keepdims=True))), 1)
+            input_wh = np.ceil(pixels / self.stride) * self.stride
+        return (input_wh / shown).min(axis=1)
