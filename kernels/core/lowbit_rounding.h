@@ -1,15 +1,13 @@
 // Rounding of exact magnitudes to the tables of the portable encoders.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 namespace wutdet {
 
-// Whether the upper of two neighbours is taken: `way` is the exact share of the way to it, which may be above 1.
+// Whether the upper of two neighbours is taken: `way` is the exact share of the way to it: at least 0, and perhaps above 1.
 inline bool round_up_by_chance(double way, std::uint32_t threshold) {
-  const double share = way < 0 ? 0 : way > 1 ? 1 : way;
-  return threshold < std::floor(share * 16777216.0);
+  return threshold < static_cast<std::uint32_t>((way < 1 ? way : 1) * 16777216.0);
 }
 
 // E2M1 code of a magnitude by its float bits, which rise with it: how many of the middles between neighbours (0.25, 0.75,
@@ -20,10 +18,10 @@ inline unsigned round_e2m1(std::uint32_t bits, std::uint32_t one) {
 }
 
 inline unsigned round_e2m1_by_chance(double magnitude, std::uint32_t threshold) {
-  static const double table[8] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+  static const double table[7] = {0, 0.5, 1, 1.5, 2, 3, 4}, steps_per_one[7] = {2, 2, 2, 2, 1, 1, 0.5};
   unsigned low = 0;
-  while (low < 6 && magnitude >= table[low + 1]) ++low;
-  return low + round_up_by_chance((magnitude - table[low]) / (table[low + 1] - table[low]), threshold);
+  for (unsigned i = 1; i < 7; ++i) low += magnitude >= table[i];
+  return low + round_up_by_chance((magnitude - table[low]) * steps_per_one[low], threshold);
 }
 
 }  // namespace wutdet

@@ -14,9 +14,10 @@ from lowbit_cases import CASES, INTEGERS, NAMES, any_bits, binades, bits, golden
 
 from wutdet import _kernels
 from wutdet.lowbit import FORMATS, backends
+from wutdet.lowbit.codebooks import E6M2
 from wutdet.lowbit.layout import BITS, GROUP, channels_of, layout_of
 from wutdet.lowbit.options import options_for
-from wutdet.lowbit.oracle.blocks import Blocks
+from wutdet.lowbit.oracle.blocks import Blocks, to_bfloat16
 from wutdet.lowbit.tensor import QuantizedTensor
 
 PATHS = ["auto", "portable"] if _kernels.lowbit_has_fast_path() else ["portable"]
@@ -140,6 +141,25 @@ def test_beside_powers_of_two_and_ties(format, chosen):
         below = near[:, None] * np.resize(parts, 64)
         below[:, 1::2] = np.nextafter(below[:, 1::2], np.float32(0))
     check(np.ascontiguousarray(below), format, chosen)
+
+
+@pytest.mark.parametrize("chosen", [c for f, c in CASES if f == "hif4"], ids=str)
+def test_hif4_where_a_rounded_product_would_decide_otherwise(rng, chosen):
+    """Values whose exact product with the reciprocal lies just below a tie or a doubling, while float32 rounds it to
+    that very number; with peaks of all mantissas and exponents that scales have."""
+    wanted = np.outer([1, 2, 4], np.arange(1, 16) / 8).ravel()  # ties, and what doubles
+    peaks = np.ldexp(rng.uniform(4.5, 8, 2000), rng.integers(-47, 16, 2000)).astype(np.float32)
+    scale = E6M2[encoded(peaks[:, None], "hif4", {}, None, "portable").scales[:, 0, 0]]
+    reciprocal = to_bfloat16(1 / scale.astype(np.float64))[:, None]
+    exact = rng.choice(wanted, (len(peaks), 64)) / reciprocal
+    x = exact.astype(np.float32)
+    x = np.where(rng.random(x.shape) < 0.3, np.nextafter(x, rng.choice(np.float32([-9e9, 9e9]), x.shape)), x)
+    product = x.astype(np.float64) * reciprocal
+    rounded = (x * reciprocal.astype(np.float32)).astype(np.float64)
+    assert (np.isin(rounded, wanted) & (product < rounded)).sum() > 1000  # there are such values
+    x[:, 17] = peaks
+    x *= rng.choice(np.float32([-1, 1]), x.shape)
+    check(x, "hif4", chosen)
 
 
 @pytest.mark.parametrize("format", ["hif4", "mxfp4", "nvfp4"])
