@@ -5,9 +5,16 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from wutdet import lowbit
+from wutdet.lowbit import QuantizedTensor
+
+#: For tests that run for each of many options; and no test is timed, as the machine may be busy.
+FEW = settings(max_examples=30, deadline=None)
+UNTIMED = settings(deadline=None)
 #: (format, options), all combinations.
 CASES = [
     *(("hif4", {"ties": t, "non_finite": n}) for t, n in product(("away", "even"), ("nan", "saturate"))),
@@ -50,6 +57,21 @@ def binades(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     scale = rng.integers(-149, 125, (*shape[:-1], 1))
     with np.errstate(under="ignore"):
         return np.ldexp(rng.standard_normal(shape), scale).astype(np.float32)
+
+
+def quantize(x, format: str, **chosen) -> QuantizedTensor:
+    """``wutdet.lowbit.quantize`` by the definition, after asserting that the native code gives and reads the same.
+
+    One call alone where a backend is chosen, or where ``rng`` is a generator, which would give each another seed.
+    """
+    if "backend" in chosen or isinstance(chosen.get("rng"), np.random.Generator):
+        return lowbit.quantize(x, format, **chosen)
+    definition, native = (lowbit.quantize(x, format, backend=backend, **chosen) for backend in ("numpy", "native"))
+    np.testing.assert_array_equal(native.codes, definition.codes)
+    np.testing.assert_array_equal(native.scales, definition.scales)
+    assert native.tensor_scale == definition.tensor_scale
+    np.testing.assert_array_equal(bits(definition.dequantize("native")), bits(definition.dequantize("numpy")))
+    return definition
 
 
 @st.composite

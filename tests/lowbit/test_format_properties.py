@@ -5,13 +5,13 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from lowbit_cases import CASES, INTEGERS, NAMES, binades, bits, tensors
+from lowbit_cases import CASES, FEW, INTEGERS, NAMES, UNTIMED, binades, bits, quantize, tensors
 
 from wutdet.errors import DataError, UsageError
-from wutdet.lowbit import FORMATS, quantize
+from wutdet.lowbit import FORMATS
 from wutdet.lowbit.options import OPTIONS
 
 every_case = pytest.mark.parametrize(("format", "options"), CASES, ids=NAMES)
@@ -42,6 +42,7 @@ def idempotent(format, options) -> bool:
     ids=[name for name, case in zip(NAMES, CASES, strict=True) if idempotent(*case)],
 )
 @given(x=matrices)
+@UNTIMED
 def test_a_second_trip_changes_no_value(format, options, x):
     once = trip(x, format, **options)
     np.testing.assert_array_equal(bits(trip(once, format, **options)), bits(once))
@@ -49,6 +50,7 @@ def test_a_second_trip_changes_no_value(format, options, x):
 
 @pytest.mark.parametrize(("format", "options"), [("mxfp4", {}), ("mxfp4", {"scale_rule": "ceil"}), ("hif8", {})])
 @given(x=tensors())
+@UNTIMED
 def test_a_second_trip_changes_no_value_of_any_binade(format, options, x):
     once = trip(x, format, **options)
     assume(format == "hif8" or np.isfinite(once).all())
@@ -58,6 +60,7 @@ def test_a_second_trip_changes_no_value_of_any_binade(format, options, x):
 @pytest.mark.parametrize("tile", ["1x16", "16x16"])
 @pytest.mark.parametrize("scaling", ["two-level", "block"])
 @given(x=matrices)
+@UNTIMED
 def test_a_second_trip_of_nvfp4_changes_no_value_under_normal_or_zero_scales(scaling, tile, x):
     options = {"scaling": scaling, "tile": tile}
     first = quantize(x, "nvfp4", **options)
@@ -68,6 +71,7 @@ def test_a_second_trip_of_nvfp4_changes_no_value_under_normal_or_zero_scales(sca
 
 
 @given(x=matrices)
+@UNTIMED
 def test_a_second_trip_of_nvfp4_as_torchao_has_it_rounds_float32_alone(x):
     once = trip(x, "nvfp4", reference="ao")
     twice = trip(once, "nvfp4", reference="ao")
@@ -76,6 +80,7 @@ def test_a_second_trip_of_nvfp4_as_torchao_has_it_rounds_float32_alone(x):
 
 @pytest.mark.parametrize("format", INTEGERS)
 @given(x=matrices)
+@UNTIMED
 def test_a_second_trip_of_integers_with_a_zero_point_moves_at_most_a_step(format, x):
     first = quantize(x, format, granularity="tensor", symmetric=False)
     step = first.scales[0, 0, :4].copy().view("<f4")[0]
@@ -137,6 +142,7 @@ def test_a_third_trip_of_hif4_changes_no_state(ties):
 
 @pytest.mark.parametrize("ties", ["away", "even"])
 @given(x=matrices)
+@UNTIMED
 def test_a_third_trip_of_hif4_changes_no_value(ties, x):
     first = trip(x, "hif4", ties=ties)
     second = trip(first, "hif4", ties=ties)
@@ -153,7 +159,7 @@ def scales_freely(format, options) -> bool:
     ids=[name for name, case in zip(NAMES, CASES, strict=True) if scales_freely(*case)],
 )
 @given(x=matrices, power=st.integers(-4, 7))
-@settings(max_examples=30)  # for each of the many options
+@FEW
 def test_scaling_by_powers_of_two_scales_the_result(format, options, x, power):
     factor = np.float32(2.0**power)
     np.testing.assert_array_equal(bits(trip(x * factor, format, **options)), bits(trip(x, format, **options) * factor))
@@ -161,7 +167,7 @@ def test_scaling_by_powers_of_two_scales_the_result(format, options, x, power):
 
 @every_case
 @given(x=matrices)
-@settings(max_examples=30)  # for each of the many options
+@FEW
 def test_negation_negates_the_result(format, options, x):
     if options.get("symmetric", True):
         np.testing.assert_array_equal(trip(-x, format, **options), -trip(x, format, **options))
@@ -169,7 +175,7 @@ def test_negation_negates_the_result(format, options, x):
 
 @every_case
 @given(x=matrices)
-@settings(max_examples=30)  # for each of the many options
+@FEW
 def test_results_are_monotone_within_a_group(format, options, x):
     """Nothing shared depends on the order, so a sorted group comes out sorted, but for HiF4, whose fours have scales of
     their own."""

@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 from exact_hif4 import hif4_group
-from lowbit_cases import bits
+from lowbit_cases import bits, quantize
 
-from wutdet.lowbit import QuantizedTensor, quantize
+from wutdet.lowbit import QuantizedTensor
 from wutdet.lowbit.codebooks import E2M1, E4M3, E6M2, E8M0, HIF8, S1P2
 from wutdet.lowbit.options import options_for
 from wutdet.lowbit.oracle.nvfp4 import e4m3_code

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from lowbit_cases import UNTIMED
 from scipy.linalg import hadamard as scipy_hadamard
 
 from wutdet.errors import UsageError
@@ -46,6 +47,7 @@ def test_transformer_engine_signs():
 
 @every_size
 @given(data=st.data())
+@UNTIMED
 def test_transform_is_a_product_with_the_matrix_and_can_be_undone(size, data):
     shape = (*data.draw(st.lists(st.integers(0, 3), max_size=2)), size * data.draw(st.integers(0, 3)))
     x = data.draw(hnp.arrays(np.float32, shape, elements=st.floats(-1000, 1000, width=32)))

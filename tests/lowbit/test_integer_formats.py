@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from lowbit_cases import UNTIMED, quantize
 from onnx import TensorProto, helper
-
-from wutdet.lowbit import quantize
 
 matrices = hnp.arrays(
     np.float32,
@@ -41,7 +40,9 @@ def onnx_session(symmetric: bool, axis: int) -> onnxruntime.InferenceSession:
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    one_thread = onnxruntime.SessionOptions()
+    one_thread.intra_op_num_threads = one_thread.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), one_thread, providers=["CPUExecutionProvider"])
 
 
 SESSIONS = {(s, a): onnx_session(s, a) for s in (True, False) for a in (0, -1)}
@@ -50,6 +51,7 @@ SESSIONS = {(s, a): onnx_session(s, a) for s in (True, False) for a in (0, -1)}
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 @given(x=matrices)
+@UNTIMED
 def test_int8_equals_onnxruntime_under_the_same_scales(symmetric, granularity, x):
     tensor = quantize(x, "int8", granularity=granularity, symmetric=symmetric)
     scale = tensor.scales[:, 0, :4].copy().view("<f4")[:, 0]

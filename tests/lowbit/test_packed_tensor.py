@@ -9,9 +9,9 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from lowbit_cases import CASES, INTEGERS, NAMES, bits, tensors
+from lowbit_cases import CASES, FEW, INTEGERS, NAMES, UNTIMED, bits, tensors
 
 from wutdet.errors import DataError
 from wutdet.lowbit import QuantizedTensor, quantize
@@ -30,7 +30,7 @@ def assert_same(a: QuantizedTensor, b: QuantizedTensor):
 
 @every_case
 @given(data=st.data())
-@settings(max_examples=30)  # for each of the many options
+@FEW
 def test_bytes_come_back(format, options, data):
     x = data.draw(tensors(finite=format in INTEGERS))
     tensor = quantize(x, format, **options)
@@ -176,6 +176,7 @@ def test_an_empty_tensor_has_no_bits_per_value():
 
 
 @given(data=st.data(), rows=st.integers(0, 3), count=st.integers(0, 9))
+@UNTIMED
 def test_nibbles(data, rows, count):
     codes = np.array(
         data.draw(st.lists(st.integers(0, 15), min_size=rows * count, max_size=rows * count)), dtype=np.uint8

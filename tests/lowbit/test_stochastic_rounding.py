@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from lowbit_cases import CASES, INTEGERS, NAMES, tensors
+from lowbit_cases import CASES, FEW, INTEGERS, NAMES, UNTIMED, quantize, tensors
 
 from wutdet.errors import UsageError
-from wutdet.lowbit import quantize
 from wutdet.lowbit.codebooks import E2M1
 from wutdet.lowbit.oracle.blocks import round_to_table
 from wutdet.lowbit.philox import philox4x32, thresholds, words
@@ -53,6 +52,7 @@ def test_words_are_those_of_counter_and_seed():
 
 
 @given(seed=st.integers(0, 2**64 - 1), count=st.integers(0, 40), more=st.integers(0, 40))
+@UNTIMED
 def test_words_do_not_depend_on_how_many_are_drawn(seed, count, more):
     np.testing.assert_array_equal(words(seed, count + more)[:count], words(seed, count))
 
@@ -79,7 +79,7 @@ def test_a_share_of_the_way_goes_up_below_it(value, threshold, up):
 
 @every_case
 @given(data=st.data(), seed=st.integers(0, 2**64 - 1))
-@settings(max_examples=30)  # for each of the many options
+@FEW
 def test_rounds_to_one_of_the_two_neighbours_under_the_same_scales(format, options, data, seed):
     x = data.draw(tensors(finite=format in INTEGERS))
     near = quantize(x, format, **options)

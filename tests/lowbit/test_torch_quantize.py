@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lowbit_cases import CASES, INTEGERS, NAMES, any_bits, binades, bits, golden_inputs, tensors
+from lowbit_cases import CASES, INTEGERS, NAMES, UNTIMED, any_bits, binades, bits, golden_inputs, tensors
 
 from wutdet.errors import DataError, UsageError
 from wutdet.lowbit import RandomHadamard, quantize
@@ -62,6 +62,7 @@ def test_equals_the_definition_on_all_binades(format, options, rng):
 
 @every_case
 @given(data=st.data(), seed=st.one_of(st.none(), st.integers(0, 2**64 - 1)))
+@UNTIMED
 def test_equals_the_definition(format, options, data, seed):
     x = data.draw(tensors(finite=format in INTEGERS))
     np.testing.assert_array_equal(bits(ours(x, format, options, seed)), bits(oracle(x, format, options, seed)))
@@ -170,6 +171,7 @@ def test_only_values_that_shrank_are_clipped(format, options, rng):
 
 
 @given(seed=st.integers(0, 2**64 - 1), count=st.integers(0, 100))
+@UNTIMED
 def test_random_bits_are_those_of_numpy(seed, count):
     got = torch_thresholds(seed, count, torch.device("cpu"))
     np.testing.assert_array_equal(got.numpy(), thresholds(seed, count))
