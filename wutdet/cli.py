@@ -41,7 +41,7 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   train DATA                 train a detector
   eval MODEL [MODEL] DATA    score a checkpoint or artefact, or compare two
   score GT.json DT.json...   score COCO result files, or compare two
-  export MODEL               make an ONNX artefact (fp32, int8) that passes its acceptance gate
+  export MODEL               make an ONNX artefact (fp32, int8, 4 bits) that passes its acceptance gate
   detect SOURCE              pictures, folders, video, camera or rtsp:// to boxes
   bench MODEL...             time artefacts side by side
   report RUN                 write a run's HTML report again

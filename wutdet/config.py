@@ -383,8 +383,8 @@ class ExportConfig:
 
     model: Positional[str]
     """Checkpoint (.pt), or state dict (.safetensors with --arch)."""
-    format: Literal["fp32", "int8"] = "fp32"
-    """Number format of the artefact."""
+    format: Literal["fp32", "int8", "int4", "mxfp4", "nvfp4", "hif4"] = "fp32"
+    """Number format of the artefact; the 4-bit formats are of weights alone."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """File to write; by default beside the model: NAME.FORMAT.onnx."""
     imgsz: str = "640"

@@ -1,4 +1,5 @@
-"""The acceptance gate: parity of the float graph, and accuracy of the artefact against it, by the same evaluator."""
+"""The acceptance gate: parity of the float graph, exact decoding of packed weights, and accuracy of the artefact against
+the float graph, by the same evaluator."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ import onnxruntime
 
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import ExportError
+from wutdet.export.functions import DOMAIN
+from wutdet.quantize.weights import PackedWeight
 from wutdet.runtime.torch_backend import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -85,6 +88,41 @@ def check_parity(checkpoint: Checkpoint, model: onnx.ModelProto, network_input: 
             hint="report this with the versions of torch and onnxruntime; the file was not written",
         )
     return facts
+
+
+def check_decoding(model: onnx.ModelProto, weights: Mapping[str, PackedWeight]) -> None:
+    """Makes sure that onnxruntime decodes a file's packed weights to the very values that were packed.
+
+    Raises:
+        ExportError: a value differs.
+    """
+    decoded = decode_packed(model)
+    for name, weight in weights.items():
+        expected = weight.dequantize()
+        if name not in decoded or not np.array_equal(decoded[name], expected, equal_nan=True):
+            wrong = (decoded[name] != expected).sum() if name in decoded else expected.size
+            raise ExportError(
+                f"onnxruntime {onnxruntime.__version__} decodes {wrong} of {expected.size} values of '{name}' differently",
+                hint="report this with the version of onnxruntime; the file was not written",
+            )
+
+
+def decode_packed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Packed weights as onnxruntime decodes them, float32 [O, I, H, W] by name. The rest of the graph is not run."""
+    calls = [node for node in model.graph.node if node.domain == DOMAIN]
+    if not calls:
+        return {}
+    outputs = [onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, [None] * 4) for node in calls]
+    needed = {name for node in calls for name in node.input}
+    parts = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    graph = onnx.helper.make_graph(calls, "packed", [], outputs, parts)
+    alone = onnx.helper.make_model(
+        graph, opset_imports=model.opset_import, functions=model.functions, ir_version=model.ir_version
+    )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return dict(zip([o.name for o in outputs], session.run(None, {}), strict=True))
 
 
 def score_artefact(file: Path, dataset: Dataset):

@@ -90,6 +90,23 @@ def unpack_weights(model: onnx.ModelProto) -> dict[str, PackedWeight]:
     return {node.output[0]: _read(node, stored) for node in calls}
 
 
+def replace_values(model: onnx.ModelProto, values: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """The same graph with other values of some float32 initialisers.
+
+    Raises:
+        ExportError: no such initialiser, or another shape.
+    """
+    out = onnx.ModelProto()
+    out.CopyFrom(model)
+    found = {tensor.name: tensor for tensor in out.graph.initializer}
+    for name, value in values.items():
+        if name not in found or tuple(found[name].dims) != value.shape:
+            has = tuple(found[name].dims) if name in found else "none"
+            raise ExportError(f"the graph has no constant '{name}' of shape {value.shape}; it has {has}")
+        found[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+    return out
+
+
 def opset_of(model: onnx.ModelProto) -> int:
     """Version of the standard operators in a model."""
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)

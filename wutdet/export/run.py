@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import tempfile
 import time
@@ -17,11 +18,18 @@ from wutdet.config import ExportConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import DataError, ExportError, ModelError, UsageError
 from wutdet.files import write_bytes
+from wutdet.quantize.weights import PackedWeight
 from wutdet.runtime.metadata import ArtefactMetadata
 
 log = logging.getLogger(__name__)
 
 SCHEMA = "wutdet.export/1"
+
+_AFTER_A_FALL = {
+    "fp32": "set a higher --max-drop",
+    "int8": "calibrate on more or more varied training frames (--calib, --calib-images), try another --calib-method",
+}
+_AFTER_A_FALL_PACKED = "train aware of the format first ('wutdet train --quantize'), choose another format"
 
 
 @dataclass(frozen=True)
@@ -116,6 +124,9 @@ def run(config: ExportConfig) -> ExportResult:
     float_model, float_metadata = model, replace(metadata, weight_format="fp32")
     if config.format == "int8":
         model, metadata = _int8_graph(model, metadata, calibration, config)
+    elif config.format != "fp32":
+        weights, biases = _lowbit_weights(checkpoint, model, config)
+        model, metadata = _packed_graph(model, metadata, weights, biases)
     if gate_frames is not None:
         metadata = _gated((float_model, float_metadata), (model, metadata), gate_frames, config)
     data = _to_bytes(model, metadata)
@@ -227,6 +238,51 @@ def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration,
     )
 
 
+def _lowbit_weights(
+    checkpoint, model: onnx.ModelProto, config: ExportConfig
+) -> tuple[dict[str, PackedWeight], dict[str, np.ndarray]]:
+    """Packed weights, and all biases of their layers, by the names of the initialisers, which are the parameters'.
+
+    Changes the checkpoint's network to the rounded one.
+    """
+    from wutdet.quantize.graph import packable_weights
+    from wutdet.quantize.lowbit import LowBitSettings, quantise_weights
+
+    names = packable_weights(model)
+    settings = LowBitSettings(config.format, method="nearest", restore=False, seed=config.seed)
+    weights = quantise_weights(checkpoint.model, names, lambda: (), settings)
+    changed = {f"{name.removesuffix('.weight')}.bias" for name in names}
+    biases = {n: p.detach().numpy() for n, p in checkpoint.model.named_parameters() if n in changed}
+    return weights, biases
+
+
+def _packed_graph(
+    model: onnx.ModelProto,
+    metadata: ArtefactMetadata,
+    weights: Mapping[str, PackedWeight],
+    biases: Mapping[str, np.ndarray],
+):
+    from wutdet.export.gate import check_decoding
+    from wutdet.export.packed import pack_weights, replace_values
+
+    values = sum(math.prod(weight.shape) for weight in weights.values())
+    stored = sum(weight.nbytes for weight in weights.values())
+    log.info("%d weights packed, %.2f bits a value with all scales", len(weights), 8 * stored / values)
+    packed = pack_weights(replace_values(model, biases), weights)
+    check_decoding(packed, weights)
+    return packed, replace(
+        metadata,
+        quantisation={
+            "weights": metadata.weight_format,
+            "method": "nearest",
+            "activations": "float32",
+            "float": "first convolution, grouped and last convolutions, decoding",
+            "packed_weights": len(weights),
+            "bits_per_value": round(8 * stored / values, 3),
+        },
+    )
+
+
 def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMetadata:
     """The artefact's metadata with the gate's figures.
 
@@ -259,8 +315,8 @@ def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMeta
         if not config.force:
             raise ExportError(
                 message,
-                hint="calibrate on more or more varied training frames (--calib, --calib-images), try another "
-                "--calib-method, or keep it with --force; nothing was written",
+                hint=f"{_AFTER_A_FALL.get(config.format, _AFTER_A_FALL_PACKED)}, or keep it with --force; nothing was "
+                "written",
             )
         log.warning("%s; kept because of --force", message)
         facts["forced"] = 1

@@ -75,7 +75,7 @@ class ArtefactMetadata:
         stride: coarsest stride of the network in pixels.
         end2end: the output is (1, N, 6), no NMS needed; else (1, 4 + categories, anchors).
         args: settings that other readers look at: ``batch``, and ``dynamic`` only where true.
-        weight_format: ``fp32`` or ``int8``.
+        weight_format: ``fp32``, ``int8``, or the format of packed weights: ``int4``, ``mxfp4``, ``nvfp4``, ``hif4``.
         normalise: range of the input values.
         threshold: the score threshold that this very artefact works best with (maximum F1), where measured.
         accuracy: measured COCO statistics with their protocol, where measured.
