@@ -14,7 +14,7 @@ from lowbit_cases import CASES, INTEGERS, NAMES, any_bits, binades, bits, golden
 
 from wutdet import _kernels
 from wutdet.lowbit import FORMATS, backends
-from wutdet.lowbit.codebooks import E6M2
+from wutdet.lowbit.codebooks import E4M3, E6M2
 from wutdet.lowbit.layout import BITS, GROUP, channels_of, layout_of
 from wutdet.lowbit.options import options_for
 from wutdet.lowbit.oracle.blocks import Blocks, to_bfloat16
@@ -160,6 +160,39 @@ def test_hif4_where_a_rounded_product_would_decide_otherwise(rng, chosen):
     x[:, 17] = peaks
     x *= rng.choice(np.float32([-1, 1]), x.shape)
     check(x, "hif4", chosen)
+
+
+NVFP4 = pytest.mark.parametrize("chosen", [c for f, c in CASES if f == "nvfp4"], ids=str)
+
+
+@NVFP4
+@pytest.mark.parametrize("exponent", [-149, -146, -142, -139, -135, -130, -128, -126, -122, -116, -110])
+def test_nvfp4_tensors_so_small_that_their_scale_is_no_normal_number(rng, chosen, exponent):
+    """Tensor scales that are subnormal or zero, with infinite factors, and groups of nothing but zeros beside them."""
+    with np.errstate(under="ignore"):
+        x = np.ldexp(rng.uniform(-2, 2, (18, 300)), exponent).astype(np.float32)
+    x[2, 128:256] = 0
+    x[3, :17] = -0.0
+    x[5:8] *= rng.choice(np.float32([0, 1]), (3, 300))
+    check(x, "nvfp4", chosen)
+    check(x, "nvfp4", chosen, SEED)
+
+
+@NVFP4
+def test_nvfp4_where_the_order_of_operations_decides(rng, chosen):
+    """Peaks within some floats of where the scale's code changes, so that one rounding more or less is seen."""
+    middle = (E4M3[:0x7E].astype(np.float64) + E4M3[1:0x7F]) / 2
+    for whole in np.ldexp(rng.uniform(1, 2, 40), rng.integers(-90, 100, 40)).astype(np.float32):
+        scale = whole / np.float32(2688) if chosen["scaling"] == "two-level" else np.float32(1)
+        peaks = (rng.choice(middle, 1600) * 6 * float(scale)).astype(np.float32)
+        peaks = (peaks.view(np.int32) + rng.integers(-3, 4, peaks.shape, dtype=np.int32)).view(np.float32)
+        x = np.zeros((16, 1600), dtype=np.float32)
+        x[rng.integers(0, 16, 1600 // 16), np.arange(0, 1600, 16)] = peaks[:100]
+        if chosen["tile"] == "1x16":
+            x[:, ::16] = peaks.reshape(16, 100)
+        x[:, 1:] += x[:, :-1] * rng.choice(np.float32([0, 0.5, 0.25, 0.75]), (16, 1599))
+        x[0, 15] = whole
+        check(x, "nvfp4", chosen)
 
 
 @pytest.mark.parametrize("format", ["hif4", "mxfp4", "nvfp4"])
