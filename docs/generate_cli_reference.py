@@ -20,6 +20,9 @@ def reference() -> str:
         if command == "train":
             augment = classes["AugmentConfig"]
             lines += ["### --augment.*", "", ast.get_docstring(augment), "", *_table(augment)]
+        if command == "bench":
+            bakeoff = classes["BakeoffConfig"]
+            lines += ["### --bakeoff.*", "", ast.get_docstring(bakeoff), "", *_table(bakeoff)]
     return "\n".join(lines)
 
 

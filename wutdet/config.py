@@ -452,13 +452,45 @@ class DetectConfig:
 
 
 @dataclass(frozen=True)
+class BakeoffConfig:
+    """Options of 'wutdet bench bakeoff'."""
+
+    out: Path = Path("runs/bakeoff")
+    """Folder for rows, table and curves; finished runs in it are not repeated."""
+    recipes: tuple[str, ...] = (
+        "float32",
+        "bf16",
+        "hif4",
+        "hif4+rht",
+        "mxfp4",
+        "mxfp4+rht+sr+tf",
+        "nvfp4+tile+rht+sr",
+    )
+    """Formats (float32, bf16, hif4, mxfp4, nvfp4, ...) with switches: rht (random Hadamard transform of the weight
+    gradient's operands), sr (stochastic rounding of gradients), tf (truncation-free scales, mxfp4), tile (16x16 tiles
+    for weights, nvfp4). Errors are relative to float32's loss."""
+    tasks: tuple[str, ...] = ("detector", "transformer")
+    """Models to train."""
+    seeds: int = 3
+    """Seeds of each, from 0 on."""
+    detector_steps: int = 500
+    """Training steps of the detector, 8 pictures each."""
+    transformer_steps: int = 800
+    """Training steps of the transformer, 8 times 64 characters each."""
+    workers: int = 2
+    """Runs at a time; 1 runs them in this process."""
+    threads: int = 1
+    """CPU threads of each."""
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """Time artefacts side by side in one run."""
 
     models: Positional[tuple[str, ...]]
     """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, 'eval' for the evaluator beside
     pycocotools, faster-coco-eval and hotcoco (those that are installed), 'coverage' for how often its intervals hold
-    the true value, or 'formats' for error and speed of the low-bit number formats."""
+    the true value, 'formats' for error and speed of the low-bit number formats, or 'bakeoff' for training in them."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     runs: int = 50
@@ -472,6 +504,7 @@ class BenchConfig:
     and used again; by default temporary."""
     checkpoint: str | None = None
     """For 'formats': a trained detector (.pt) whose weights are rounded as well."""
+    bakeoff: BakeoffConfig = field(default_factory=BakeoffConfig)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ _BENCHMARKS = {
     "eval": ("wutdet.bench.evaluation:run_evaluation_benchmark", "work"),
     "coverage": ("wutdet.bench.coverage:run_coverage", "work"),
     "formats": ("wutdet.bench.formats:run_formats", "checkpoint"),
+    "bakeoff": ("wutdet.bench.bakeoff:run_bakeoff", "bakeoff"),
 }
 
 
@@ -69,7 +70,7 @@ class BenchResult:
 
 
 def run(config: BenchConfig):
-    """Times artefacts, or runs the benchmark named ``index``, ``eval``, ``coverage`` or ``formats``.
+    """Times artefacts, or runs the benchmark named ``index``, ``eval``, ``coverage``, ``formats`` or ``bakeoff``.
 
     Raises:
         UsageError: one of these names beside models, or runs below 1.
