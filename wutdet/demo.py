@@ -146,8 +146,8 @@ def run(config: DemoConfig) -> DemoResult:
     import wutdet.scenes.render
     import wutdet.scorecard
     import wutdet.train.run
+    from wutdet.environment import environment
     from wutdet.report.run import build_report
-    from wutdet.train.records import environment
 
     scale = QUICK if config.quick else FULL
     folder = Path(config.out)

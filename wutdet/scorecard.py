@@ -13,6 +13,7 @@ import numpy as np
 from wutdet.config import AnalysisConfig, EvalConfig, ScoreConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
+from wutdet.environment import environment
 from wutdet.errors import UsageError
 from wutdet.evaluation.analyse import Plan, Scored, compare_scored, score
 from wutdet.evaluation.categories import align_categories
@@ -231,13 +232,18 @@ def _write(
         log.info("crops: %d in %s", len(write_crops(config.crops, table, dataset)), config.crops)
     if config.report is None:
         return
-    from wutdet.report.evaluation import write_evaluation_report
+    from wutdet.report.evaluation import DETECTIONS_FILE, read_detections, write_evaluation_report
 
     folder = Path(config.report)
     content = result.to_json()
     write_json(folder / "eval.json", content)
     write_objects(folder / "objects.csv", table, dataset)
     if results is not None:
-        write_json(folder / "detections.json", results, indent=None)
-    file = write_evaluation_report(content, folder / "report.html", dataset=dataset, objects=table)
+        write_json(folder / DETECTIONS_FILE, results, indent=None)
+    machine = environment(config.seed)
+    write_json(folder / "environment.json", machine)
+    found = None if results is None else read_detections(folder / DETECTIONS_FILE, dataset)
+    file = write_evaluation_report(
+        content, folder / "report.html", dataset=dataset, detections=found, objects=table, environment=machine
+    )
     log.info("report: %s", file)

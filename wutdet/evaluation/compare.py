@@ -42,7 +42,8 @@ def compare(
 
     Returns:
         ``{"a", "b", "level", "resamples", "unit", "units", "warning", "stats": {name: {"a", "b", "difference",
-        "interval", "p", "real"}}, "slices": [{"by", "name", "images", "boxes", "stat", "difference", ...}]}``.
+        "interval", "p", "real"}}, "slices": [{"by", "name", "images", "boxes", "stat", "difference", ...,
+        "units", "warning"}]}``.
         ``p`` is 1 minus the level at which the interval just reaches 0, ``real`` whether the interval leaves 0 out;
         both None where there is no interval. No account is taken of how many figures are looked at: of 20 figures or
         slices that are alike, one is called real by chance.
@@ -76,7 +77,21 @@ def compare(
     for part in slices:
         row = rows(part.images, [headline], resampling.units_in(part.images))[headline]
         images, boxes = int(part.images.sum()), int(count_positives(a, [ALL], part.images).sum())
-        parts.append({"by": part.by, "name": part.name, "images": images, "boxes": boxes, "stat": headline, **row})
+        worth = effective_units_of(a, protocol, resampling, stats=[headline], images=part.images)[headline]
+        count = resampling.units_in(part.images)
+        warning = few_units_warning(resampling.unit, count, worth, given=row["interval"] is not None)
+        parts.append(
+            {
+                "by": part.by,
+                "name": part.name,
+                "images": images,
+                "boxes": boxes,
+                "stat": headline,
+                **row,
+                "units": count,
+                "warning": warning or None,
+            }
+        )
     worth = effective_units_of(a, protocol, resampling, stats=[headline])[headline]
     stats = rows(None, None, units)
     given = stats[headline]["interval"] is not None
@@ -117,10 +132,12 @@ def comparison_lines(comparison: Mapping) -> list[str]:
         lines.append(f"  ! {c['warning']}")
     lines.append(f"  {'':<9} {'A':>7} {'B':>7} {'B - A':>8}")
     for name, row in c["stats"].items():
-        lines.append(f"  {name:<9} {_text(row['a'])} {_text(row['b'])} {_verdict(row)}")
+        lines.append(f"  {name:<9} {_text(row['a'])} {_text(row['b'])} {_verdict(row, c['warning'])}")
     for row in c["slices"]:
         label = f"{row['by']} = {row['name']}"
-        lines.append(f"  {label} ({row['stat']}): {_text(row['a'])} {_text(row['b'])} {_verdict(row)}")
+        lines.append(
+            f"  {label} ({row['stat']}): {_text(row['a'])} {_text(row['b'])} {_verdict(row, row.get('warning'))}"
+        )
     return lines
 
 
@@ -128,7 +145,7 @@ def _text(value: float | None) -> str:
     return f"{'none' if value is None else format(value, '.3f'):>7}"
 
 
-def _verdict(row: Mapping) -> str:
+def _verdict(row: Mapping, warning: str | None) -> str:
     if row["difference"] is None:
         return f"{'none':>8}"
     text = f"{row['difference']:>+8.3f}"
@@ -136,4 +153,6 @@ def _verdict(row: Mapping) -> str:
         return text + "  (no interval: too few units with such ships)"
     low, high = row["interval"]
     better = "B is better" if row["difference"] > 0 else "A is better"
+    if row["real"] and warning:
+        better = f"unsure, {better[0]} seems better"
     return text + f"  [{low:+.3f}, {high:+.3f}]  p {row['p']:.3f}  " + (better if row["real"] else "no real difference")

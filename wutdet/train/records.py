@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
-import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from wutdet.environment import environment
 from wutdet.errors import DataError, UsageError
 from wutdet.files import write_json, write_text
-
-_PACKAGES = ("wutdet", "torch", "torchvision", "ultralytics", "albumentations", "numpy", "opencv-python-headless")
 
 
 def new_run_folder(wanted: Path) -> Path:
@@ -34,31 +29,6 @@ def new_run_folder(wanted: Path) -> Path:
         folder = wanted.with_name(f"{wanted.name}{number}")
 
 
-def environment(seed: int, command: list[str] | None = None) -> dict:
-    """Versions, processor, git commit, seed and command of this run."""
-    import torch
-
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
-    return {
-        "schema": "wutdet.environment/1",
-        "command": command if command is not None else sys.argv,
-        "python": platform.python_version(),
-        "versions": versions,
-        "system": platform.platform(),
-        "cpu": _cpu_name(),
-        "cpu_cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
-        "git_commit": _git_commit(),
-        "seed": seed,
-    }
-
-
 def record_environment(file: Path, seed: int) -> None:
     """Writes environment.json; a resumed run adds its own under ``"resumed"`` and leaves the first one alone."""
     now = environment(seed)
@@ -69,30 +39,6 @@ def record_environment(file: Path, seed: int) -> None:
             raise DataError(f"not valid JSON: {error.msg}", file=file, line=error.lineno) from error
         now = {**first, "resumed": [*first.get("resumed", []), now]}
     write_json(file, now)
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # not Linux: the platform module knows something less precise
-    return platform.processor() or platform.machine()
-
-
-def _git_commit() -> str | None:
-    """Commit of the checkout that this package runs from, with ``+`` where files were changed; None elsewhere."""
-    folder = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(["git", "-C", folder, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        dirty = subprocess.run(["git", "-C", folder, "status", "--porcelain", "-uno"], capture_output=True, text=True,
-                               timeout=10)  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if commit.returncode:
-        return None
-    return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
 class MetricsLog:
