@@ -211,7 +211,7 @@ def _train_all(jobs: Sequence[tuple], workers: int) -> Iterator[dict]:
         for future in as_completed([pool.submit(train, *job[:4], Path(job[4]), job[5]) for job in jobs]):
             yield future.result()
     finally:
-        # What runs is finished, what waits is not begun: Ctrl-C loses the runs in progress alone.
+        # What waits is not begun: Ctrl-C loses the runs in progress alone.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -162,7 +162,8 @@ class Transformer(nn.Module):
 
 
 def _text(modules: str) -> torch.Tensor:
-    """uint8 [N], 0..95: docstrings of modules (names with spaces between), their classes and functions; 0 for line ends, others from space on."""
+    """uint8 [N], 0..95: docstrings of modules (names with spaces between), their classes and functions; 0 for line
+    ends, others from space on."""
     library, found = Path(sysconfig.get_path("stdlib")), []
     for name in modules.split():
         place = library / name.replace(".", "/")
