@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -117,6 +118,41 @@ def test_convolution_products_are_those_of_quantised_vectors(format, stride, siz
     np.testing.assert_allclose(y, want_y, rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(dx, want_dx[:, :, 1:-1, 1:-1], rtol=1e-5, atol=1e-3)
     np.testing.assert_allclose(dw, want_dw, rtol=1e-5, atol=1e-3)
+
+
+def test_nvidias_recipe_is_whole_operands_quantised_with_their_seeds():
+    """Two-level scales belong to whole operands; the seeds of a step are the generator's next two."""
+    layer = nn.Linear(48, 32, bias=False)
+    w, x, g = grid((32, 48), 0), grid((40, 48), 1), grid((40, 32), 2)
+    layer.weight.data = torch.from_numpy(w)
+    low = LowBitLinear(layer, Operands(recipe("nvfp4+tile+rht+sr"), seed=7))
+    y, dx, dw = run(low, x, g)
+    generator, transform = np.random.default_rng(7), RandomHadamard(16, seed=7)
+    seeds = [int(generator.integers(0, 2**64, dtype=np.uint64)) for _ in range(2)]
+
+    def values(a, seed=None, **options):
+        rounding = "nearest" if seed is None else "stochastic"
+        return quantize(np.ascontiguousarray(a), "nvfp4", rounding=rounding, rng=seed, **options).dequantize()
+
+    def spread(a):
+        return transform(np.pad(a.T, ((0, 0), (0, 8))))
+
+    tile = {"tile": "16x16"}
+    np.testing.assert_allclose(y, values(x) @ values(w, **tile).T, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(dx, values(g, seeds[0]) @ values(w.T, **tile).T, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(dw, values(spread(g), seeds[1]) @ values(spread(x)).T, rtol=1e-4, atol=1e-3)
+
+
+def test_bf16_rounds_every_operand():
+    w, x, g = (
+        np.random.default_rng(i).normal(size=s).astype(np.float32) for i, s in enumerate([(4, 6), (5, 6), (5, 4)])
+    )
+    layer = nn.Linear(6, 4, bias=False)
+    layer.weight.data = torch.from_numpy(w)
+    rw, rx, rg = (a.astype(ml_dtypes.bfloat16).astype(np.float32) for a in (w, x, g))
+    found = run(LowBitLinear(layer, Operands(recipe("bf16"))), x, g)
+    for ours, want in zip(found, (rx @ rw.T, rg @ rw, rg.T @ rx), strict=True):
+        np.testing.assert_allclose(ours, want, rtol=1e-5, atol=1e-6)
 
 
 def test_tiles_quantise_a_weight_and_its_transpose_alike():
