@@ -1,5 +1,5 @@
-"""The acceptance gate: parity of the float graph, exact decoding of packed weights, and accuracy of the artefact against
-the float graph, by the same evaluator."""
+"""The acceptance gate: parity of the float graph, exact decoding of packed weights, and accuracy of the artefact
+against the float graph, by the same evaluator."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def check_decoding(model: onnx.ModelProto, weights: Mapping[str, PackedWeight]) 
         if name not in decoded or not np.array_equal(decoded[name], expected, equal_nan=True):
             wrong = (decoded[name] != expected).sum() if name in decoded else expected.size
             raise ExportError(
-                f"onnxruntime {onnxruntime.__version__} decodes {wrong} of {expected.size} values of '{name}' differently",
+                f"onnxruntime {onnxruntime.__version__} decodes {wrong} of {expected.size} values of '{name}' wrongly",
                 hint="report this with the version of onnxruntime; the file was not written",
             )
 
