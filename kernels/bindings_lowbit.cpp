@@ -16,6 +16,7 @@ namespace wutdet {
 namespace {
 
 using Bytes2 = nb::ndarray<std::uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bytes3 = nb::ndarray<std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Scales = nb::ndarray<const std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Matrix = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
@@ -116,8 +117,7 @@ nb::tuple encode(const std::string& name, Rows<float> x, const nb::dict& options
   complete(format, columns, shape[0]);
   const LowbitRun run = run_of(rows, columns, path, threads, seed);
   auto codes = empty<Bytes2>("uint8", rows, code_bytes(format, columns));
-  auto scales = empty<nb::ndarray<std::uint8_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>>("uint8", shape[0], shape[1],
-                                                                                          shape[2]);
+  auto scales = empty<Bytes3>("uint8", shape[0], shape[1], shape[2]);
   float tensor_scale = 1;
   {
     nb::gil_scoped_release release;
@@ -166,8 +166,8 @@ Matrix decode(const std::string& name, Rows<std::uint8_t> codes, Scales scales, 
 void bind_lowbit(nb::module_& module) {
   module.def("lowbit_encode", &encode, nb::arg("format"), nb::arg("x"), nb::arg("options"), nb::arg("channels") = 1,
              nb::arg("seed") = nb::none(), nb::arg("path") = "auto", nb::arg("threads") = 0,
-             "Packed codes [R, bytes], scales [S, G, B] and tensor scale of float32 [R, N]; see wutdet.lowbit.backends. "
-             "`options`: all fields of the format's options by name.");
+             "Packed codes [R, bytes], scales [S, G, B] and tensor scale of float32 [R, N]; see wutdet.lowbit.backends."
+             " `options`: all fields of the format's options by name.");
   module.def("lowbit_decode", &decode, nb::arg("format"), nb::arg("codes"), nb::arg("scales"), nb::arg("tensor_scale"),
              nb::arg("columns"), nb::arg("options"), nb::arg("path") = "auto", nb::arg("threads") = 0,
              nb::arg("out") = nb::none(), "float32 [R, N] of packed codes and scales, into `out` where it is given.");
