@@ -390,7 +390,8 @@ class ExportConfig:
     imgsz: str = "640"
     """Network input: one number (square) or HEIGHTxWIDTH, multiples of 32."""
     calib: str | None = None
-    """Data set for calibration (int8); its training split is used, never val or test."""
+    """Data set for calibration (needed for int8; 4-bit weights lose much less with it); its training split is used,
+    never val or test."""
     calib_split: str = "train"
     """Split to calibrate on; val and test are refused."""
     calib_images: int = 200

@@ -125,8 +125,9 @@ def run(config: ExportConfig) -> ExportResult:
     if config.format == "int8":
         model, metadata = _int8_graph(model, metadata, calibration, config)
     elif config.format != "fp32":
-        weights, biases = _lowbit_weights(checkpoint, model, config)
-        model, metadata = _packed_graph(model, metadata, weights, biases)
+        weights, biases, how = _lowbit_weights(checkpoint, model, calibration, metadata, config)
+        model, metadata = _packed_graph(model, metadata, weights, biases, how)
+        metadata = replace(metadata, calibration=_calibration_facts(calibration, config))
     if gate_frames is not None:
         metadata = _gated((float_model, float_metadata), (model, metadata), gate_frames, config)
     data = _to_bytes(model, metadata)
@@ -150,7 +151,7 @@ def _calibration(config: ExportConfig):
     from wutdet.dataset.load import load_dataset
     from wutdet.quantize.calibrate import choose_frames
 
-    if config.format != "int8":
+    if config.format == "fp32" or not config.calib:
         return None
     dataset = load_dataset(config.calib, classes=config.classes)
     return choose_frames(dataset, config.calib_split, config.calib_images, config.seed)
@@ -208,6 +209,18 @@ def _picture(imgsz_hw: tuple[int, int], calibration, gate_frames: Dataset | None
     return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
 
 
+def _calibration_facts(calibration, config: ExportConfig) -> dict:
+    if calibration is None:
+        return {}
+    return {
+        "data": calibration.dataset.name or "unnamed",
+        "split": calibration.split or config.calib_split,
+        "images": len(calibration.dataset),
+        "seed": config.seed,
+        "digest": calibration.digest,
+    }
+
+
 def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration, config: ExportConfig):
     from wutdet.quantize.ptq import Int8Settings, quantise_int8
     from wutdet.quantize.ranges import activation_ranges
@@ -221,14 +234,7 @@ def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration,
     quantised = quantise_int8(model, ranges, settings)
     return quantised, replace(
         metadata,
-        calibration={
-            "data": calibration.dataset.name or "unnamed",
-            "split": calibration.split or config.calib_split,
-            "images": frames,
-            "seed": config.seed,
-            "method": config.calib_method,
-            "digest": calibration.digest,
-        },
+        calibration={**_calibration_facts(calibration, config), "method": config.calib_method},
         quantisation={
             "activations": "uint8 per tensor",
             "weights": "int8 per output channel" if not config.reduce_range else "7 bits of int8 per output channel",
@@ -239,21 +245,39 @@ def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration,
 
 
 def _lowbit_weights(
-    checkpoint, model: onnx.ModelProto, config: ExportConfig
-) -> tuple[dict[str, PackedWeight], dict[str, np.ndarray]]:
-    """Packed weights, and all biases of their layers, by the names of the initialisers, which are the parameters'.
+    checkpoint, model: onnx.ModelProto, calibration, metadata: ArtefactMetadata, config: ExportConfig
+) -> tuple[dict[str, PackedWeight], dict[str, np.ndarray], dict]:
+    """Packed weights, and all biases of their layers, by the names of the initialisers, which are the parameters'; and
+    how they were made. Changes the checkpoint's network.
 
-    Changes the checkpoint's network to the rounded one.
+    Raises:
+        ExportError: a weight of the graph is no parameter of the network.
     """
     from wutdet.quantize.graph import packable_weights
     from wutdet.quantize.lowbit import LowBitSettings, quantise_weights
 
+    trained = {name: weight for name, weight in checkpoint.packed.items() if weight.tensor.format == config.format}
+    if trained:
+        log.info("the checkpoint was trained with these %s weights; nothing more is rounded", config.format)
+        return trained, {}, {"method": "trained"}
     names = packable_weights(model)
-    settings = LowBitSettings(config.format, method="nearest", restore=False, seed=config.seed)
-    weights = quantise_weights(checkpoint.model, names, lambda: (), settings)
-    changed = {f"{name.removesuffix('.weight')}.bias" for name in names}
-    biases = {n: p.detach().numpy() for n, p in checkpoint.model.named_parameters() if n in changed}
-    return weights, biases
+    if calibration is None:
+        log.warning("without --calib, weights are rounded to nearest and nothing is made good; expect a large loss")
+        settings, frames = LowBitSettings(config.format, method="nearest", restore=False), list
+    else:
+        settings = LowBitSettings(config.format, seed=config.seed)
+        log.info("rounding on %d frames of split '%s'", len(calibration.dataset), calibration.split or "(none)")
+
+        def frames():
+            return calibration.network_inputs(metadata.imgsz_hw)
+
+    weights = quantise_weights(checkpoint.model, names, frames, settings)
+    biases = {}
+    for name in names:
+        bias = name.removesuffix("weight") + "bias"
+        biases[bias] = checkpoint.model.get_parameter(bias).detach().float().numpy().copy()
+    how = {"method": settings.method + (", channel statistics restored" if settings.restore else "")}
+    return weights, biases, how
 
 
 def _packed_graph(
@@ -261,6 +285,7 @@ def _packed_graph(
     metadata: ArtefactMetadata,
     weights: Mapping[str, PackedWeight],
     biases: Mapping[str, np.ndarray],
+    how: Mapping,
 ):
     from wutdet.export.gate import check_decoding
     from wutdet.export.packed import pack_weights, replace_values
@@ -274,7 +299,7 @@ def _packed_graph(
         metadata,
         quantisation={
             "weights": metadata.weight_format,
-            "method": "nearest",
+            **how,
             "activations": "float32",
             "float": "first convolution, grouped and last convolutions, decoding",
             "packed_weights": len(weights),
