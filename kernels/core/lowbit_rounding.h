@@ -11,7 +11,7 @@ inline bool round_up_by_chance(double way, std::uint32_t threshold) {
 }
 
 // E2M1 code of a magnitude by its float bits, which rise with it: how many of the middles between neighbours (0.25,
-// 0.75, 1.25, 1.75, 2.5, 3.5, 5) lie below. `one` is 1 where every middle goes up itself, 0 where only those to even do.
+// 0.75, 1.25, 1.75, 2.5, 3.5, 5) lie below. `one` is 1 where every middle goes up itself, 0 where those to even do.
 inline unsigned round_e2m1(std::uint32_t bits, std::uint32_t one) {
   return (bits > 0x3E800000u - one) + (bits > 0x3F400000u - 1) + (bits > 0x3FA00000u - one) + (bits > 0x3FE00000u - 1) +
          (bits > 0x40200000u - one) + (bits > 0x40600000u - 1) + (bits > 0x40A00000u - one);
