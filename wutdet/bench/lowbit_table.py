@@ -155,23 +155,14 @@ def quantise(detector: Detector, row: Row, calibration: Sequence[np.ndarray]) ->
 
 
 def packable_parameters(network) -> list[str]:
-    """Weights of the ungrouped convolutions, without the first one and the last ones of the head in use."""
-    import torch
+    """What quantisation-aware training would round, without the branches of a head that is not in use."""
+    from wutdet.quantize.aware import trainable_parameters
 
-    detect = network.model[-1]
-    nms_free = bool(getattr(detect, "end2end", False))
-    used, unused = ("one2one_cv2", "one2one_cv3"), ("cv2", "cv3")
-    if not nms_free:
-        used, unused = unused, used
-    last = {id(branch[-1]) for name in used for branch in getattr(detect, name, None) or ()}
-    idle = {
-        id(m) for name in unused if getattr(detect, name, None) is not None for m in getattr(detect, name).modules()
-    }
-    found = []
-    for name, layer in network.named_modules():
-        if isinstance(layer, torch.nn.Conv2d) and layer.groups == 1 and layer.bias is not None:
-            found += [f"{name}.weight"] if id(layer) not in last | idle else []
-    return found[1:]
+    head = len(network.model) - 1
+    nms_free = bool(getattr(network.model[-1], "end2end", False))
+    idle = ("cv2", "cv3") if nms_free else ("one2one_cv2", "one2one_cv3")
+    idle_branches = tuple(f"model.{head}.{name}." for name in idle)
+    return [name for name in trainable_parameters(network) if not name.startswith(idle_branches)]
 
 
 def read_rows(file: Path) -> list[dict]:
