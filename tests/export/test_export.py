@@ -103,6 +103,58 @@ def test_metadata_of_an_int8_artefact(artefact, checkpoints):
     assert file.stat().st_size < 0.4 * artefact("yolo26n", "nms", "fp32").stat().st_size
 
 
+@pytest.mark.parametrize("number_format", ["int8", "mxfp4"])
+def test_the_gate_reports_what_eval_reports(artefact, checkpoints, dataset_file, tmp_path, number_format):
+    from wutdet.config import EvalConfig
+    from wutdet.scorecard import run_eval
+
+    out = tmp_path / "ship.onnx"
+    calib = str(dataset_file)
+    result = export(
+        checkpoints["yolo26n"], out, format=number_format, calib=calib, imgsz=str(IMGSZ), max_drop=1.0, head="nms"
+    )
+    gate = json.loads(json.dumps(result.to_json(), allow_nan=False))["gate"]
+    assert dict(Detector(out).metadata.gate) == gate
+    for file, ending in ((artefact("yolo26n", "nms", "fp32"), "_float"), (out, "")):
+        config = EvalConfig((str(file), calib), split="val", max_det=100, full=False, resamples=0, leaks=False)
+        expected = run_eval(config).to_json()
+        for name in ("AP", "AP50", "AP75"):
+            assert gate[name + ending] == pytest.approx(expected["stats"][name], abs=1e-5)
+        bins = {row["name"]: row for row in expected["size_bins"] if row["boxes"]}
+        assert 1 < len(bins) < len(expected["size_bins"])  # those without ships are left out
+        assert gate[f"AP_by_size{ending}"] == pytest.approx({k: row["AP"] for k, row in bins.items()}, abs=1e-5)
+        assert gate["ships_by_size"] == {k: row["boxes"] for k, row in bins.items()}
+        assert gate[f"threshold{ending}"] == pytest.approx(expected["threshold"]["score"], abs=1e-4)
+    assert result.metadata.threshold == gate["threshold"]
+    lines = [line.split() for line in result.to_text().splitlines()]
+    assert ["float", number_format, "change"] in lines
+    for name in ("AP", "AP50", "AP75"):
+        before, after = gate[f"{name}_float"], gate[name]
+        assert [name, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"] in lines
+    assert sum("ship" in line or "ships" in line for line in lines) == len(gate["ships_by_size"])
+
+
+def test_a_gate_without_ships_or_hits_says_so():
+    from wutdet.export.gate import Figures, GateResult, gate_table
+
+    nothing = Figures(dict.fromkeys(("AP", "AP50", "AP75")), {}, None)
+    facts = GateResult(nothing, nothing, 0.01).facts()
+    assert facts == {"AP_float": 0.0, "AP": 0.0, "drop": 0.0, "max_drop": 0.01, "passed": 1}
+    some = Figures({"AP": 0.5, "AP50": 0.75, "AP75": 0.25}, {"small": (1, 0.125)}, 0.3)
+    lost = Figures({"AP": 0.0, "AP50": 0.0, "AP75": 0.0}, {"small": (1, 0.0)}, None)
+    result = GateResult(some, lost, 0.01)
+    assert not result.passed
+    assert gate_table(result.facts(), "hif4") == [
+        "                      float    hif4  change",
+        "AP                   0.5000  0.0000  -0.5000",
+        "AP50                 0.7500  0.0000  -0.7500",
+        "AP75                 0.2500  0.0000  -0.2500",
+        "AP small, 1 ship     0.1250  0.0000  -0.1250",
+        "threshold (best F1)  0.3000    none",
+    ]
+    assert gate_table(GateResult(some, some, 0.01).facts(), "fp32")[-1] == "threshold (best F1)  0.3000"
+
+
 def export(model, out, **changes):
     settings = {"model": str(model), "format": "int8", "out": out, "imgsz": "96", "calib_images": 2, **changes}
     return run(ExportConfig(**settings))

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -18,6 +19,9 @@ from wutdet.export.functions import DOMAIN
 from wutdet.quantize.weights import PackedWeight
 from wutdet.runtime.torch_backend import Checkpoint
 
+if TYPE_CHECKING:
+    from wutdet.evaluation.result import EvaluationResult
+
 log = logging.getLogger(__name__)
 
 #: Bounds of the parity check. float32 sums in another order give about 1e-3 px on a 640 px input.
@@ -27,28 +31,94 @@ COMPARED_BOXES = 100
 
 
 @dataclass(frozen=True)
-class GateResult:
-    """AP of the float graph and of the artefact on the gate's frames.
+class Figures:
+    """What the evaluator says of one file on the gate's frames.
 
     Attributes:
-        float_stats, stats: the 12 COCO statistics of each.
-        threshold: the artefact's score threshold with the best F1, ``None`` without a single hit.
+        stats: the 12 COCO statistics; ``None`` where there are no such ships.
+        bins: ships and AP by size bin, without the bins that have no ships.
+        threshold: the score with the best F1, ``None`` without a single hit.
+    """
+
+    stats: Mapping[str, float | None]
+    bins: Mapping[str, tuple[int, float]]
+    threshold: float | None
+
+    @classmethod
+    def of(cls, result: EvaluationResult) -> Figures:
+        bins = {row["name"]: (row["boxes"], row["AP"]) for row in result.size_bins if row["AP"] is not None}
+        return cls(dict(result.stats), bins, None if result.threshold is None else float(result.threshold["score"]))
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The float graph and the artefact on the gate's frames.
+
+    Attributes:
+        before, after: figures of the float graph and of the artefact.
         max_drop: largest accepted fall of AP.
     """
 
-    float_stats: Mapping[str, float | None]
-    stats: Mapping[str, float | None]
-    threshold: float | None
+    before: Figures
+    after: Figures
     max_drop: float
 
     @property
     def drop(self) -> float:
         """Fall of AP; a figure that does not exist counts as 0."""
-        return (self.float_stats["AP"] or 0.0) - (self.stats["AP"] or 0.0)
+        return (self.before.stats["AP"] or 0.0) - (self.after.stats["AP"] or 0.0)
 
     @property
     def passed(self) -> bool:
         return self.drop <= self.max_drop
+
+    def facts(self) -> dict:
+        """The artefact's metadata entry ``gate``, but for the data; figures that do not exist are left out."""
+        facts = {
+            "AP_float": round(self.before.stats["AP"] or 0.0, 5),
+            "AP": round(self.after.stats["AP"] or 0.0, 5),
+            "drop": round(self.drop, 5),
+            "max_drop": self.max_drop,
+            "passed": int(self.passed),
+        }
+        for ending, figures in (("_float", self.before), ("", self.after)):
+            for name in ("AP50", "AP75"):
+                if figures.stats[name] is not None:
+                    facts[name + ending] = round(figures.stats[name], 5)
+            if figures.bins:
+                facts[f"AP_by_size{ending}"] = {name: round(ap, 5) for name, (_, ap) in figures.bins.items()}
+            if figures.threshold is not None:
+                facts[f"threshold{ending}"] = round(figures.threshold, 4)
+        if self.after.bins:
+            facts["ships_by_size"] = {name: ships for name, (ships, _) in self.after.bins.items()}
+        return facts
+
+
+def gate_table(facts: Mapping, weight_format: str) -> list[str]:
+    """The gate's figures for people, float and artefact side by side.
+
+    Args:
+        facts: the metadata entry ``gate``.
+        weight_format: of the artefact; ``fp32`` has one column, since both are one file.
+    """
+    rows = [(name, facts.get(f"{name}_float"), facts.get(name)) for name in ("AP", "AP50", "AP75")]
+    floats, ships = facts.get("AP_by_size_float", {}), facts.get("ships_by_size", {})
+    for name, ap in facts.get("AP_by_size", {}).items():
+        rows.append((f"AP {name}, {ships[name]} ship{'s' * (ships[name] != 1)}", floats.get(name), ap))
+    rows.append(("threshold (best F1)", facts.get("threshold_float"), facts.get("threshold")))
+    rows = [row for row in rows if row[1:] != (None, None)]
+    width = max(len(name) for name, *_ in rows)
+    if weight_format == "fp32":
+        return [f"{name:<{width}}  {_figure(after)}" for name, _, after in rows]
+    lines = [f"{'':<{width}}   float  {weight_format:>6}  change"]
+    for name, before, after in rows:
+        change = "" if None in (before, after) else f"  {after - before:+.4f}"
+        lines.append(f"{name:<{width}}  {_figure(before)}  {_figure(after)}{change}")
+    return lines
+
+
+def _figure(value: float | None) -> str:
+    return "  none" if value is None else f"{value:.4f}"
 
 
 def check_parity(checkpoint: Checkpoint, model: onnx.ModelProto, network_input: np.ndarray) -> dict[str, float]:
@@ -125,7 +195,7 @@ def decode_packed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     return dict(zip([o.name for o in outputs], session.run(None, {}), strict=True))
 
 
-def score_artefact(file: Path, dataset: Dataset):
+def score_artefact(file: Path, dataset: Dataset) -> EvaluationResult:
     """The evaluation of one artefact by the evaluator of ``wutdet eval``: scores from 0.001 up, 100 boxes a frame.
 
     Raises:
@@ -141,7 +211,6 @@ def score_artefact(file: Path, dataset: Dataset):
 
 def run_gate(float_file: Path, artefact_file: Path, dataset: Dataset, max_drop: float) -> GateResult:
     """Scores both files on the same frames; where they are one file, once."""
-    after = score_artefact(artefact_file, dataset)
-    before = after if float_file == artefact_file else score_artefact(float_file, dataset)
-    threshold = None if after.threshold is None else float(after.threshold["score"])
-    return GateResult(dict(before.stats), dict(after.stats), threshold, max_drop)
+    after = Figures.of(score_artefact(artefact_file, dataset))
+    before = after if float_file == artefact_file else Figures.of(score_artefact(float_file, dataset))
+    return GateResult(before, after, max_drop)

@@ -62,12 +62,12 @@ class ExportResult:
             f"{meta.parity['max_score_difference']} ({meta.parity['compared']} boxes)",
         ]
         if gate:
-            forced = ", FAILED, kept because of --force" if gate.get("forced") else ", passed"
-            lines.append(
-                f"  gate on {gate['images']} frames: AP {gate['AP_float']:.4f} (float) -> {gate['AP']:.4f}, "
-                f"drop {gate['drop']:+.4f}, limit {gate['max_drop']}{forced}"
-            )
-        if meta.threshold is not None:
+            from wutdet.export.gate import gate_table
+
+            outcome = "FAILED, kept because of --force" if gate.get("forced") else "passed"
+            lines.append(f"  gate on {gate['images']} frames, AP may fall by {gate['max_drop']}: {outcome}")
+            lines += [f"    {line}" for line in gate_table(gate, meta.weight_format)]
+        if "threshold" not in gate and meta.threshold is not None:
             lines.append(f"  score threshold {meta.threshold}")
         return "\n".join(lines)
 
@@ -323,15 +323,7 @@ def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMeta
             files[-1].write_bytes(_to_bytes(model, metadata))
         result = run_gate(*files, frames, config.max_drop)
     metadata = after[1]
-    facts = {
-        "data": frames.name or "unnamed",
-        "images": len(frames),
-        "AP_float": round(result.float_stats["AP"] or 0.0, 5),
-        "AP": round(result.stats["AP"] or 0.0, 5),
-        "drop": round(result.drop, 5),
-        "max_drop": config.max_drop,
-        "passed": int(result.passed),
-    }
+    facts = {"data": frames.name or "unnamed", "images": len(frames), **result.facts()}
     if not result.passed:
         message = (
             f"acceptance gate: AP falls by {result.drop:.4f} ({facts['AP_float']:.4f} float, {facts['AP']:.4f} "
@@ -345,12 +337,12 @@ def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMeta
             )
         log.warning("%s; kept because of --force", message)
         facts["forced"] = 1
-    accuracy = {key: round(value, 5) for key, value in result.stats.items() if value is not None}
+    accuracy = {key: round(value, 5) for key, value in result.after.stats.items() if value is not None}
     return replace(
         metadata,
         gate=facts,
         accuracy={"data": facts["data"], "images": len(frames), **accuracy},
-        threshold=metadata.threshold if result.threshold is None else round(result.threshold, 4),
+        threshold=facts.get("threshold", metadata.threshold),
     )
 
 
