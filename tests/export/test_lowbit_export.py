@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 from wutdet.config import ExportConfig
-from wutdet.export.packed import unpack_weights
 from wutdet.export.run import run
+from wutdet.quantize.packed_onnx import unpack_weights
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.torch_backend import load_checkpoint
 

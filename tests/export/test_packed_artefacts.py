@@ -12,10 +12,10 @@ from tiny_detectors import IMGSZ, smooth_picture
 
 from wutdet.config import ExportConfig
 from wutdet.errors import ExportError
-from wutdet.export.packed import pack_weights, replace_values, unpack_weights
 from wutdet.export.run import run
 from wutdet.export.standard_form import standard_form
 from wutdet.quantize.graph import packable_weights
+from wutdet.quantize.packed_onnx import pack_weights, replace_values, unpack_weights
 from wutdet.quantize.weights import PackedWeight, pack_weight
 from wutdet.runtime.detector import Detector
 

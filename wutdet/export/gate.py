@@ -15,7 +15,7 @@ import onnxruntime
 
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import ExportError
-from wutdet.export.functions import DOMAIN
+from wutdet.quantize.onnx_functions import DOMAIN
 from wutdet.quantize.weights import PackedWeight
 from wutdet.runtime.torch_backend import Checkpoint
 

@@ -288,7 +288,7 @@ def _packed_graph(
     how: Mapping,
 ):
     from wutdet.export.gate import check_decoding
-    from wutdet.export.packed import pack_weights, replace_values
+    from wutdet.quantize.packed_onnx import pack_weights, replace_values
 
     values = sum(math.prod(weight.shape) for weight in weights.values())
     stored = sum(weight.nbytes for weight in weights.values())

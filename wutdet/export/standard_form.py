@@ -9,10 +9,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from wutdet.errors import ExportError
-from wutdet.export.functions import integer_group
-from wutdet.export.packed import check_replaceable, opset_of, replace_initializers
 from wutdet.lowbit.layout import GROUP
 from wutdet.lowbit.options import IntegerOptions
+from wutdet.quantize.onnx_functions import integer_group
+from wutdet.quantize.packed_onnx import check_replaceable, opset_of, replace_initializers
 from wutdet.quantize.weights import PackedWeight
 
 #: First operator set in which DequantizeLinear takes the format's types.

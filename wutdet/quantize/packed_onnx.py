@@ -12,7 +12,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from wutdet.errors import DataError, ExportError, ModelError, UsageError
-from wutdet.export.functions import (
+from wutdet.lowbit import QuantizedTensor
+from wutdet.lowbit.options import OPTIONS, IntegerOptions, options_for
+from wutdet.quantize.onnx_functions import (
     DOMAIN,
     FUNCTIONS,
     LOWEST_OPSET,
@@ -23,8 +25,6 @@ from wutdet.export.functions import (
     input_names,
     integer_group,
 )
-from wutdet.lowbit import QuantizedTensor
-from wutdet.lowbit.options import OPTIONS, IntegerOptions, options_for
 from wutdet.quantize.weights import PackedWeight
 
 #: Version of ONNX files that first had functions.
@@ -34,8 +34,8 @@ _FUNCTIONS_SINCE_IR = 8
 def pack_weights(model: onnx.ModelProto, weights: Mapping[str, PackedWeight]) -> onnx.ModelProto:
     """The same graph with some of its weights stored packed.
 
-    Each initialiser becomes the output of a function of the domain ``wutdet.lowbit`` (``wutdet.export.functions``),
-    which keeps the initialiser's name; the parts are initialisers ``NAME.codes``, ``NAME.scales`` and so on. The
+    Each initialiser becomes the output of a function of the domain ``wutdet.lowbit``, which keeps the initialiser's
+    name (``wutdet.quantize.onnx_functions``); the parts are initialisers ``NAME.codes``, ``NAME.scales`` and so on. The
     channel scales are always stored, also where all are 1.
 
     Args:

@@ -16,13 +16,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from wutdet.errors import ExportError, ModelError
-from wutdet.export.functions import DOMAIN, FUNCTIONS
 from wutdet.export.gate import check_decoding, decode_packed
-from wutdet.export.packed import pack_weights, replace_values, unpack_weights
 from wutdet.lowbit import QuantizedTensor, quantize
 from wutdet.lowbit.layout import GROUP, layout_of
 from wutdet.lowbit.options import options_for
 from wutdet.quantize.graph import packable_weights
+from wutdet.quantize.onnx_functions import DOMAIN, FUNCTIONS
+from wutdet.quantize.packed_onnx import pack_weights, replace_values, unpack_weights
 from wutdet.quantize.weights import PackedWeight, pack_weight, to_rows
 
 #: Every function and every option that changes how a format is decoded.
