@@ -16,24 +16,44 @@ OUTSIDE = 1e-5
 SAMPLES = 20_000
 
 
-def round_inputs_int8(
+def round_inputs_int8(layers: Mapping[str, torch.nn.Conv2d], ranges: Mapping[str, tuple[float, float]]) -> list:
+    """Makes layers see their inputs in 256 levels over one range per layer. Zero is always a level, as padding needs.
+
+    Args:
+        layers: convolutions, by name.
+        ranges: of their inputs, as ``input_ranges`` gives them.
+
+    Returns:
+        Handles; ``remove()`` of each undoes it.
+    """
+    import torch
+
+    def level(low: float, high: float):
+        scale = max(high - low, 1e-12) / 255
+        zero = round(-low / scale)
+
+        def hook(layer, arguments):
+            x = arguments[0]
+            return ((torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale),)
+
+        return hook
+
+    return [layer.register_forward_pre_hook(level(*ranges[name])) for name, layer in layers.items()]
+
+
+def input_ranges(
     model: torch.nn.Module,
     layers: Mapping[str, torch.nn.Conv2d],
     frames: Iterable[np.ndarray],
     seed: int = 0,
-) -> list:
-    """Makes layers see their inputs in 256 levels over one range per layer, fixed by calibration frames.
-
-    Zero is always a level, as padding needs.
+) -> dict[str, tuple[float, float]]:
+    """The range of each layer's inputs, all but ``OUTSIDE`` at each end; zero is in it.
 
     Args:
         model: the network.
         layers: its convolutions, by name.
         frames: network inputs, float32 [1, 3, H, W].
         seed: of the values that ranges are estimated on.
-
-    Returns:
-        Handles; ``remove()`` of each undoes it.
     """
     import torch
 
@@ -48,27 +68,18 @@ def round_inputs_int8(
         return hook
 
     handles = [layer.register_forward_pre_hook(sample(name)) for name, layer in layers.items()]
-    with torch.inference_mode():
-        for frame in frames:
-            model(torch.from_numpy(frame))
-    for handle in handles:
-        handle.remove()
-
-    def level(low: float, high: float):
-        scale = max(high - low, 1e-12) / 255
-        zero = round(-low / scale)
-
-        def hook(layer, arguments):
-            x = arguments[0]
-            return ((torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale),)
-
-        return hook
-
-    rounded = []
-    for name, layer in layers.items():
-        low, high = np.quantile(torch.cat(samples[name]).numpy(), [OUTSIDE, 1 - OUTSIDE])
-        rounded.append(layer.register_forward_pre_hook(level(min(float(low), 0.0), max(float(high), 0.0))))
-    return rounded
+    try:
+        with torch.inference_mode():
+            for frame in frames:
+                model(torch.from_numpy(frame))
+    finally:
+        for handle in handles:
+            handle.remove()
+    ranges = {}
+    for name, values in samples.items():
+        low, high = np.quantile(torch.cat(values).numpy(), [OUTSIDE, 1 - OUTSIDE])
+        ranges[name] = (min(float(low), 0.0), max(float(high), 0.0))
+    return ranges
 
 
 def round_inputs_blocks(layers: Mapping[str, torch.nn.Conv2d], format: str, **options) -> list:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from wutdet.errors import ExportError
 from wutdet.lowbit.layout import BITS
-from wutdet.quantize.activations import round_inputs_blocks, round_inputs_int8
-from wutdet.quantize.observe import observe
+from wutdet.quantize.activations import input_ranges, round_inputs_blocks, round_inputs_int8
+from wutdet.quantize.observe import Observation, observe
 from wutdet.quantize.restore import restore_statistics
 from wutdet.quantize.rounding import round_rows
 from wutdet.quantize.weights import PackedWeight, pack_weight, to_rows
@@ -52,6 +52,7 @@ def quantise_weights(
     names: Sequence[str],
     frames: Callable[[], Iterable[np.ndarray]],
     settings: LowBitSettings,
+    observed: Mapping[str, Observation] | None = None,
 ) -> dict[str, PackedWeight]:
     """Rounds weights of a network in place, and changes biases where statistics are restored.
 
@@ -60,6 +61,7 @@ def quantise_weights(
         names: parameters to round, such as ``model.2.cv1.conv.weight``; each the weight of an ungrouped convolution.
         frames: gives the calibration frames as network inputs, float32 [1, 3, H, W]; called up to three times.
         settings: how.
+        observed: what ``observe`` gave for this network on these frames, inputs included; saves a pass.
 
     Returns:
         What is to be stored, by parameter name; ``model`` holds the same values. With rounded activations the layers
@@ -70,26 +72,20 @@ def quantise_weights(
     """
     import torch
 
-    layers = {name: _convolution(model, name) for name in names}
+    layers = convolutions(model, names)
     options = dict(settings.options)
-    compensate = settings.method == "gptq"
-    before = {}
-    if settings.restore or settings.method != "nearest":
+    before = observed or {}
+    if not before and (settings.restore or settings.method != "nearest"):
         before = observe(model, layers, frames(), inputs=settings.method != "nearest", seed=settings.seed)
     packed: dict[str, PackedWeight] = {}
     for name, layer in layers.items():
         weight = layer.weight.detach().float().cpu().numpy()
-        entry = pack_weight(weight, settings.format, **options)
-        if settings.method != "nearest" and BITS[settings.format] == 4:
-            rows = round_rows(to_rows(weight), settings.format, before[name].inputs, compensate=compensate, **options)
-            entry = replace(entry, tensor=rows)
+        moments = before[name].inputs if before else None
+        entry = round_weight(weight, settings.format, settings.method, moments, **options)
         packed[name] = entry
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(entry.dequantize()))
-    if settings.activations == "int8":
-        round_inputs_int8(model, layers, frames(), settings.seed)
-    elif settings.activations == "same":
-        round_inputs_blocks(layers, settings.format, **options)
+    round_inputs(model, names, frames(), settings)
     if settings.restore:
         for name, factor in restore_statistics(model, layers, before, frames()).items():
             packed[name] = replace(packed[name], channel_scale=factor)
@@ -98,7 +94,57 @@ def quantise_weights(
     return packed
 
 
-def _convolution(model: torch.nn.Module, name: str) -> torch.nn.Conv2d:
+def round_weight(
+    weight: np.ndarray, format: str, method: Method, moments: np.ndarray | None, **options
+) -> PackedWeight:
+    """Rounds one weight.
+
+    Args:
+        weight: float32 [O, I, H, W].
+        format: of numbers, and its options. Formats of 8 bits are rounded to nearest by every method.
+        method: as in ``LowBitSettings``.
+        moments: float64 [K, K] of the layer's inputs, as ``observe`` gives them; ``None`` takes them for white.
+    """
+    packed = pack_weight(weight, format, **options)
+    if method == "nearest" or BITS[format] != 4:
+        return packed
+    rows = round_rows(to_rows(weight), format, moments, compensate=method == "gptq", **options)
+    return replace(packed, tensor=rows)
+
+
+def round_inputs(
+    model: torch.nn.Module, names: Iterable[str], frames: Iterable[np.ndarray], settings: LowBitSettings
+) -> None:
+    """Makes layers round what they see as the settings say, by hooks that stay.
+
+    Args:
+        model: the network, its weights rounded already.
+        names: of the layers' weights.
+        frames: calibration frames, float32 [1, 3, H, W]; not looked at where nothing is to be calibrated.
+        settings: ``activations`` and, for ``same``, the format.
+    """
+    layers = convolutions(model, names)
+    if settings.activations == "int8":
+        round_inputs_int8(layers, input_ranges(model, layers, frames, settings.seed))
+    elif settings.activations == "same":
+        round_inputs_blocks(layers, settings.format, **dict(settings.options))
+
+
+def convolutions(model: torch.nn.Module, names: Iterable[str]) -> dict[str, torch.nn.Conv2d]:
+    """The convolutions that weights belong to, by the weights' names.
+
+    Raises:
+        ExportError: a name that is not the weight of an ungrouped convolution with a bias.
+    """
+    return {name: convolution(model, name) for name in names}
+
+
+def convolution(model: torch.nn.Module, name: str) -> torch.nn.Conv2d:
+    """The layer whose weight has this name.
+
+    Raises:
+        ExportError: not the weight of an ungrouped convolution with a bias.
+    """
     import torch
 
     try:

@@ -46,16 +46,10 @@ def restore_statistics(
     after = {name: OutputMoments() for name in layers}
 
     def correct(name: str):
-        wanted_mean = torch.from_numpy(before[name].outputs.mean).float()[:, None, None]
-        wanted_deviation = before[name].outputs.deviation
-
         def hook(layer, arguments, output):
-            now = OutputMoments()
-            now.add(output)
-            after[name].join(now)
-            factor = torch.from_numpy(_factor(wanted_deviation, now.deviation))[:, None, None]
-            shift = wanted_mean - torch.from_numpy(now.mean).float()[:, None, None] * factor
-            return torch.addcmul(shift, output, factor)
+            output, had = corrected(output, before[name].outputs)
+            after[name].join(had)
+            return output
 
         return hook
 
@@ -76,6 +70,18 @@ def restore_statistics(
             layer.bias.copy_(torch.from_numpy(bias).float())
         factors[name] = factor
     return factors
+
+
+def corrected(output: torch.Tensor, wanted: OutputMoments) -> tuple[torch.Tensor, OutputMoments]:
+    """A batch of outputs, float32 [B, O, H, W], with other means and deviations of its channels; and those it had."""
+    import torch
+
+    had = OutputMoments()
+    had.add(output)
+    factor = torch.from_numpy(_factor(wanted.deviation, had.deviation))[:, None, None]
+    shift = torch.from_numpy(wanted.mean).float()[:, None, None]
+    shift = shift - torch.from_numpy(had.mean).float()[:, None, None] * factor
+    return torch.addcmul(shift, output, factor), had
 
 
 def _factor(wanted: np.ndarray, now: np.ndarray) -> np.ndarray:
