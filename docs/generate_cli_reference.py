@@ -21,8 +21,9 @@ def reference() -> str:
             augment = classes["AugmentConfig"]
             lines += ["### --augment.*", "", ast.get_docstring(augment), "", *_table(augment)]
         if command == "bench":
-            bakeoff = classes["BakeoffConfig"]
-            lines += ["### --bakeoff.*", "", ast.get_docstring(bakeoff), "", *_table(bakeoff)]
+            for name, group in (("bakeoff", "BakeoffConfig"), ("lowbit", "LowbitConfig")):
+                node = classes[group]
+                lines += [f"### --{name}.*", "", ast.get_docstring(node), "", *_table(node)]
     return "\n".join(lines)
 
 

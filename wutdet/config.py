@@ -485,13 +485,49 @@ class BakeoffConfig:
 
 
 @dataclass(frozen=True)
+class LowbitConfig:
+    """Options of 'wutdet bench lowbit'."""
+
+    out: Path = Path("runs/lowbit")
+    """Folder for rows, table and detections; rows in it are not measured again."""
+    models: tuple[str, ...] = ()
+    """Checkpoints to quantise, or 'NAME=CHECKPOINT'."""
+    trained: tuple[str, ...] = ()
+    """'NAME=CHECKPOINT' for each checkpoint of 'wutdet train --quantize' that was started from the model NAME."""
+    data: tuple[str, ...] = ()
+    """Data sets to score on, or 'NAME=DATA'."""
+    split: str = "val"
+    """Their split; data sets without splits are taken whole."""
+    calib: str = ""
+    """Data set to calibrate on; its training split is used."""
+    calib_images: int = 24
+    """Frames of it."""
+    imgsz: int = 960
+    """Long side of the network input in pixels."""
+    category: str | None = None
+    """Use only this category of the models and call it 'ship' (for COCO models: boat)."""
+    formats: tuple[str, ...] = ("int8", "int4", "mxfp4 floor", "mxfp4 truncation-free", "nvfp4", "hif4")
+    """Formats of weights."""
+    activations: tuple[str, ...] = ("A16", "A8", "A4")
+    """What rounded layers see: A16 float, A8 256 levels over one range a layer, A4 the weights' own format."""
+    methods: tuple[str, ...] = ("nearest", "restored", "optimised", "trained")
+    """Rounding to nearest; that and every channel's mean and deviation put back; searched scales and GPTQ as well;
+    weights of '--lowbit.trained'."""
+    seed: int = 0
+    """Seed of the calibration frames and positions."""
+    threads: int = 1
+    """CPU threads."""
+
+
+@dataclass(frozen=True)
 class BenchConfig:
     """Time artefacts side by side in one run."""
 
     models: Positional[tuple[str, ...]]
     """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, 'eval' for the evaluator beside
     pycocotools, faster-coco-eval and hotcoco (those that are installed), 'coverage' for how often its intervals hold
-    the true value, 'formats' for error and speed of the low-bit number formats, or 'bakeoff' for training in them."""
+    the true value, 'formats' for error and speed of the low-bit number formats, 'bakeoff' for training in them, or
+    'lowbit' for what they cost trained detectors."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
     runs: int = 50
@@ -506,6 +542,7 @@ class BenchConfig:
     checkpoint: str | None = None
     """For 'formats': a trained detector (.pt) whose weights are rounded as well."""
     bakeoff: BakeoffConfig = field(default_factory=BakeoffConfig)
+    lowbit: LowbitConfig = field(default_factory=LowbitConfig)
 
 
 @dataclass(frozen=True)

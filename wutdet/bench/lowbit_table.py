@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,8 @@ from wutdet.evaluation.model import category_ids, detect_all, to_coco_results
 from wutdet.evaluation.network_input import NetworkInput
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 from wutdet.files import write_json
-from wutdet.quantize.lowbit import LowBitSettings, quantise_weights
+from wutdet.quantize.lowbit import LowBitSettings, convolutions, quantise_weights, round_inputs
+from wutdet.quantize.observe import Observation, observe
 
 if TYPE_CHECKING:
     from wutdet.dataset.dataset import Dataset
@@ -51,6 +52,8 @@ METHODS = {
     "restored": {"method": "nearest", "restore": True},
     "optimised": {"method": "gptq", "restore": True},
 }
+#: The method of rows whose weights were rounded in training.
+TRAINED = "trained"
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Row:
     Attributes:
         format: key of ``FORMATS``, or ``fp32``.
         activations: key of ``ACTIVATIONS``.
-        method: key of ``METHODS``.
+        method: key of ``METHODS``, or ``trained``: the weights of a network that was trained aware of its rounding.
     """
 
     format: str = "fp32"
@@ -72,30 +75,37 @@ class Row:
         bits = {"fp32": 32, "int8": 8}.get(self.format, 4)
         return f"W{bits}A{self.activations[1:]}"
 
+    @property
+    def trained(self) -> bool:
+        return self.method == TRAINED
+
     def settings(self) -> LowBitSettings:
         format, options = FORMATS[self.format]
         return LowBitSettings(
-            format, options=options, activations=ACTIVATIONS[self.activations], **METHODS[self.method]
+            format, options=options, activations=ACTIVATIONS[self.activations], **METHODS.get(self.method, {})
         )
 
 
 def all_rows(
     formats: Iterable[str] = FORMATS, activations: Iterable[str] = ACTIVATIONS, methods: Iterable[str] = METHODS
 ) -> list[Row]:
-    """The float row and every combination; int8 has no 4-bit activations."""
+    """The float row and every combination; int8 has no 4-bit activations and no rounding to optimise."""
     rows = [Row()]
     for method in methods:
         for width in activations:
-            rows += [Row(f, width, method) for f in formats if not (f == "int8" and width == "A4")]
+            for name in formats:
+                if name != "int8" or (width != "A4" and method != "optimised"):
+                    rows.append(Row(name, width, method))
     return rows
 
 
 def run_table(
-    load: Mapping[str, object],
+    load: Mapping[str, Callable[[], Detector]],
     test: Mapping[str, Dataset],
     calibration: Sequence[np.ndarray],
     folder: Path,
     rows: Sequence[Row],
+    load_trained: Mapping[tuple[str, str], Callable[[], Detector]] | None = None,
 ) -> list[dict]:
     """Measures the rows that ``folder`` does not have yet.
 
@@ -105,6 +115,8 @@ def run_table(
         calibration: network inputs of training frames, float32 [1, 3, H, W].
         folder: gets ``rows.jsonl`` and the detections of every row.
         rows: the ways to quantise; the first must be the float row.
+        load_trained: (name of a model, format) -> the same for its checkpoint trained aware of that format; trained
+            rows without one are left out.
 
     Returns:
         All rows of the folder, as dicts: model, data, format, scheme, method, stats, the paired difference of AP to
@@ -114,13 +126,22 @@ def run_table(
     file = folder / "rows.jsonl"
     done = {_key(row): row for row in read_rows(file)}
     for model, make in load.items():
+        observed = None
         for row in rows:
+            if row.trained:
+                make_row = (load_trained or {}).get((model, row.format))
+                if make_row is None:
+                    continue
+            else:
+                make_row = make
             missing = [name for name in test if _key({"model": model, "data": name, **asdict(row)}) not in done]
             if not missing:
                 continue
             started = time.monotonic()
-            detector = make()
-            bits = quantise(detector, row, calibration)
+            detector = make_row()
+            if observed is None and row.format != "fp32" and not row.trained:
+                observed = _observe(detector, calibration)
+            bits = quantise(detector, row, calibration, observed)
             for name in missing:
                 found = align_categories(detect_all(detector, test[name]), test[name].category_names)
                 target = folder / f"{_slug(model, name, row)}.json"
@@ -144,14 +165,40 @@ def run_table(
     return list(done.values())
 
 
-def quantise(detector: Detector, row: Row, calibration: Sequence[np.ndarray]) -> float | None:
-    """Quantises a float detector's network in place; mean bits of the packed weights, ``None`` for the float row."""
+def quantise(
+    detector: Detector,
+    row: Row,
+    calibration: Sequence[np.ndarray],
+    observed: Mapping[str, Observation] | None = None,
+) -> float | None:
+    """Quantises a detector's network in place.
+
+    Args:
+        detector: on torch; for a trained row its weights are rounded already.
+        row: how.
+        calibration: network inputs, float32 [1, 3, H, W].
+        observed: what the float network does on them; saves a pass.
+
+    Returns:
+        Mean bits of the packed weights, ``None`` for the float row.
+    """
     if row.format == "fp32":
         return None
     network = detector.backend.model
-    packed = quantise_weights(network, packable_parameters(network), lambda: iter(calibration), row.settings())
+    if row.trained:
+        packed = detector.backend.packed
+        round_inputs(network, packed, calibration, row.settings())
+    else:
+        names = packable_parameters(network)
+        packed = quantise_weights(network, names, lambda: iter(calibration), row.settings(), observed)
     values = sum(int(np.prod(weight.shape)) for weight in packed.values())
     return round(8 * sum(weight.nbytes for weight in packed.values()) / values, 3)
+
+
+def _observe(detector: Detector, calibration: Sequence[np.ndarray]) -> dict[str, Observation]:
+    network = detector.backend.model
+    layers = convolutions(network, packable_parameters(network))
+    return observe(network, layers, calibration, inputs=True)
 
 
 def packable_parameters(network) -> list[str]:

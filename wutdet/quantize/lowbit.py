@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: The format of a layer that is not rounded.
+FLOAT = "float32"
 Method = Literal["nearest", "scales", "gptq"]
 
 
@@ -37,6 +39,8 @@ class LowBitSettings:
         activations: what rounded layers see: ``float``, ``int8`` (one range a layer) or ``same`` (the weights' format).
         options: of the format.
         seed: of the input positions that are looked at.
+        formats: of single layers, by parameter name, where theirs is not ``format``; ``float32`` leaves a weight as it
+            is. They have their formats' default options, and with ``same`` inputs their 8-bit layers see int8.
     """
 
     format: str
@@ -45,6 +49,12 @@ class LowBitSettings:
     activations: Literal["float", "int8", "same"] = "float"
     options: tuple[tuple[str, object], ...] = ()
     seed: int = 0
+    formats: Mapping[str, str] = field(default_factory=dict)
+
+    def format_of(self, name: str) -> tuple[str, dict]:
+        """Format and options of one layer's weight."""
+        format = self.formats.get(name, self.format)
+        return format, dict(self.options) if format == self.format else {}
 
 
 def quantise_weights(
@@ -68,12 +78,15 @@ def quantise_weights(
         keep hooks that round what they see.
 
     Raises:
-        ExportError: a name that is not the weight of an ungrouped convolution with a bias.
+        ExportError: a name that is not the weight of an ungrouped convolution with a bias, or a layer with a format of
+            its own that is not among ``names``.
     """
     import torch
 
-    layers = convolutions(model, names)
-    options = dict(settings.options)
+    strangers = sorted(set(settings.formats) - set(names))
+    if strangers:
+        raise ExportError(f"a format is named for '{strangers[0]}', which is not among the weights to round")
+    layers = convolutions(model, [name for name in names if settings.format_of(name)[0] != FLOAT])
     before = observed or {}
     if not before and (settings.restore or settings.method != "nearest"):
         before = observe(model, layers, frames(), inputs=settings.method != "nearest", seed=settings.seed)
@@ -81,11 +94,12 @@ def quantise_weights(
     for name, layer in layers.items():
         weight = layer.weight.detach().float().cpu().numpy()
         moments = before[name].inputs if before else None
-        entry = round_weight(weight, settings.format, settings.method, moments, **options)
+        format, options = settings.format_of(name)
+        entry = round_weight(weight, format, settings.method, moments, **options)
         packed[name] = entry
         with torch.no_grad():
             layer.weight.copy_(torch.from_numpy(entry.dequantize()))
-    round_inputs(model, names, frames(), settings)
+    round_inputs(model, layers, frames(), settings)
     if settings.restore:
         for name, factor in restore_statistics(model, layers, before, frames()).items():
             packed[name] = replace(packed[name], channel_scale=factor)
@@ -124,10 +138,15 @@ def round_inputs(
         settings: ``activations`` and, for ``same``, the format.
     """
     layers = convolutions(model, names)
-    if settings.activations == "int8":
-        round_inputs_int8(layers, input_ranges(model, layers, frames, settings.seed))
-    elif settings.activations == "same":
-        round_inputs_blocks(layers, settings.format, **dict(settings.options))
+    in_blocks = {}
+    if settings.activations == "same":
+        in_blocks = {name: layer for name, layer in layers.items() if settings.format_of(name)[0] in GROUP}
+        for name, layer in in_blocks.items():
+            format, options = settings.format_of(name)
+            round_inputs_blocks({name: layer}, format, **options)
+    in_levels = {name: layer for name, layer in layers.items() if name not in in_blocks}
+    if settings.activations != "float" and in_levels:
+        round_inputs_int8(in_levels, input_ranges(model, in_levels, frames, settings.seed))
 
 
 def convolutions(model: torch.nn.Module, names: Iterable[str]) -> dict[str, torch.nn.Conv2d]:

@@ -298,6 +298,7 @@ class TorchBackend:
         metadata: what the checkpoint says of itself.
         fixed_input_wh: ``None``: any multiple of the stride is taken.
         batch: largest number of frames per call.
+        packed: low-bit weights of a network that was trained aware of them, by parameter name.
     """
 
     name = "torch"
@@ -327,6 +328,7 @@ class TorchBackend:
         detect.max_det = max(300, max_det)
         self.model = checkpoint.model.to(self.device)
         self.batch = 1 if self.device.type == "cpu" else 8
+        self.packed = checkpoint.packed
         self.metadata = ArtefactMetadata(
             names=checkpoint.names,
             imgsz_hw=(checkpoint.imgsz, checkpoint.imgsz),
