@@ -65,7 +65,7 @@ def test_a_folder_keeps_its_settings(checkpoints, dataset_file, tmp_path):
 def test_what_is_missing_or_unknown_is_named(checkpoints, dataset_file, tmp_path):
     with pytest.raises(UsageError, match=r"--lowbit\.calib is missing"):
         run(config(checkpoints, dataset_file, tmp_path, calib=""))
-    with pytest.raises(UsageError, match="unknown 'hif5'.*hif4"):
+    with pytest.raises(UsageError, match=r"unknown 'hif5'.*hif4"):
         run(config(checkpoints, dataset_file, tmp_path, formats=("hif5",)))
     with pytest.raises(UsageError, match="NAME=CHECKPOINT"):
         run(config(checkpoints, dataset_file, tmp_path, trained=("other=x.pt",)))
