@@ -140,7 +140,7 @@ def round_inputs(
     layers = convolutions(model, names)
     in_blocks = {}
     if settings.activations == "same":
-        in_blocks = {name: layer for name, layer in layers.items() if settings.format_of(name)[0] in GROUP}
+        in_blocks = {name: layer for name, layer in layers.items() if BITS[settings.format_of(name)[0]] == 4}
         for name, layer in in_blocks.items():
             format, options = settings.format_of(name)
             round_inputs_blocks({name: layer}, format, **options)

@@ -14,17 +14,14 @@ import numpy as np
 from wutdet.errors import ModelError
 from wutdet.quantize.activations import input_ranges, round_inputs_int8
 from wutdet.quantize.error import OutputError
-from wutdet.quantize.lowbit import LowBitSettings, convolution, round_weight
-from wutdet.quantize.observe import OutputMoments, observe
+from wutdet.quantize.lowbit import FLOAT, LowBitSettings, convolutions, round_weight
+from wutdet.quantize.observe import Observation, OutputMoments, observe
 from wutdet.quantize.restore import corrected
 
 if TYPE_CHECKING:
     import torch
 
 log = logging.getLogger(__name__)
-
-#: The format of a layer that is not rounded.
-FLOAT = "float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +64,7 @@ def measure_sensitivity(
     settings: LowBitSettings,
     formats: Sequence[str] = (),
     watched: Sequence[torch.nn.Module] = (),
+    observed: Mapping[str, Observation] | None = None,
 ) -> Sensitivity:
     """Rounds every layer alone and compares the network's output with the float one's.
 
@@ -81,6 +79,7 @@ def measure_sensitivity(
         settings: how weights are rounded; its options are those of ``settings.format``, other formats have none.
         formats: to try; by default ``settings.format``. ``float32`` costs 4 bytes a value and loses nothing.
         watched: modules whose outputs are compared; by default the last convolutions of a detector's head.
+        observed: what ``observe`` gave for this network on the calibration frames, inputs included; saves a pass.
 
     Raises:
         ExportError: a name that is not the weight of an ungrouped convolution with a bias.
@@ -89,11 +88,11 @@ def measure_sensitivity(
     import torch
 
     formats = tuple(formats) or (settings.format,)
-    layers = {name: convolution(model, name) for name in names}
+    layers = convolutions(model, names)
     watched = list(watched) or last_convolutions(model)
     batch = torch.from_numpy(np.concatenate(list(compared)))
-    moments = {}
-    if settings.method != "nearest" and set(formats) != {FLOAT}:
+    moments = observed or {}
+    if not moments and settings.method != "nearest" and set(formats) != {FLOAT}:
         moments = observe(model, layers, frames(), inputs=True, seed=settings.seed)
     ranges = input_ranges(model, layers, frames(), settings.seed)
     run = _FromStage(model, layers, watched, batch)
