@@ -98,6 +98,7 @@ def test_a_detectors_head_is_found_and_stages_are_not_run_again(checkpoints, dat
     pictures = list(choose_frames(load_dataset(dataset_file), "train", 2, 0).network_inputs((64, 64)))
     model = load_checkpoint(checkpoints["yolo11n"]).model
     name = "model.16.cv2.conv.weight"
+    batch = torch.from_numpy(np.concatenate(pictures))
     runs = []
     model.model[16].register_forward_hook(lambda *_: runs.append("own"))
     model.model[4].cv1.conv.register_forward_hook(lambda *_: runs.append("inside an earlier stage"))
@@ -105,8 +106,9 @@ def test_a_detectors_head_is_found_and_stages_are_not_run_again(checkpoints, dat
     found = measure_sensitivity(model, [name], lambda: pictures, pictures, settings)
     # Twice for ranges, once for the reference; then only from stage 16 on: weight, and inputs.
     assert runs.count("own") == 5 and runs.count("inside an earlier stage") == 3
+    with torch.inference_mode():
+        assert torch.equal(model(batch)[0], load_checkpoint(checkpoints["yolo11n"]).model(batch)[0])
 
-    batch = torch.from_numpy(np.concatenate(pictures))
     error = OutputError()
     outputs = []
     for rounded in (False, True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -28,14 +29,18 @@ class Grid:
 
     def codes(self, values: np.ndarray, columns: slice = slice(None)) -> np.ndarray:
         """uint8 [R, n]: codes nearest to values [R, n] of some columns. Beyond the last entry is the last entry."""
-        magnitudes = np.sort(np.unique(np.abs(self.table)))
+        middles, positive, negative = self._nearest
         step = self.step[:, columns]
-        quotient = np.abs(values) / np.where(step == 0, 1, step)
-        index = np.searchsorted((magnitudes[1:] + magnitudes[:-1]) / 2, quotient)
-        negative = (values < 0) & (index > 0)
-        positive_code = np.array([np.flatnonzero(self.table == m)[0] for m in magnitudes], dtype=np.uint8)
-        negative_code = np.array([np.flatnonzero(self.table == -m)[-1] for m in magnitudes], dtype=np.uint8)
-        return np.where(negative, negative_code[index], positive_code[index])
+        index = np.searchsorted(middles, np.abs(values) / np.where(step == 0, 1, step))
+        return np.where((values < 0) & (index > 0), negative[index], positive[index])
+
+    @cached_property
+    def _nearest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Borders between magnitudes of the table, and the code of each magnitude with either sign."""
+        magnitudes = np.unique(np.abs(self.table))
+        positive = np.array([np.flatnonzero(self.table == m)[0] for m in magnitudes], dtype=np.uint8)
+        negative = np.array([np.flatnonzero(self.table == -m)[-1] for m in magnitudes], dtype=np.uint8)
+        return (magnitudes[1:] + magnitudes[:-1]) / 2, positive, negative
 
     def values(self, codes: np.ndarray, columns: slice = slice(None)) -> np.ndarray:
         """float32 [R, n]: what codes of some columns stand for."""

@@ -43,7 +43,7 @@ def activation_ranges(
     Raises:
         ExportError: no inputs, or activations that are not finite.
     """
-    names = _activations(model)
+    names = activation_names(model)
     rng = np.random.default_rng(seed)
     samples: dict[str, list[np.ndarray]] = {name: [] for name in names}
     bounds: dict[str, tuple[float, float]] = {}
@@ -94,7 +94,7 @@ def silu_inputs(model: onnx.ModelProto) -> set[str]:
     return found
 
 
-def _activations(model: onnx.ModelProto) -> list[str]:
+def activation_names(model: onnx.ModelProto) -> list[str]:
     """Names of the graph's float activations, its input included."""
     graph = model.graph
     info = onnx.shape_inference.infer_shapes(model).graph.value_info

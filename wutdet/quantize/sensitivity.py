@@ -184,13 +184,17 @@ class _FromStage:
     def again(self, changed: str) -> list[np.ndarray]:
         """The watched outputs with one layer changed."""
         replaced = self._stages[: self._stage_of[changed]]
+        own = [vars(stage).get("forward") for stage in replaced]  # folding batch norm gives modules one of their own
         for index, stage in enumerate(replaced):
             stage.forward = lambda *arguments, index=index: self._kept[index]
         try:
             return self._run()
         finally:
-            for stage in replaced:
-                del stage.forward
+            for stage, forward in zip(replaced, own, strict=True):
+                if forward is None:
+                    del stage.forward
+                else:
+                    stage.forward = forward
 
     def _run(self) -> list[np.ndarray]:
         import torch
