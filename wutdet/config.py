@@ -384,7 +384,12 @@ class ExportConfig:
     model: Positional[str]
     """Checkpoint (.pt), or state dict (.safetensors with --arch)."""
     format: Literal["fp32", "int8", "int4", "mxfp4", "nvfp4", "hif4"] = "fp32"
-    """Number format of the artefact; the 4-bit formats are of weights alone."""
+    """Number format of the artefact; the 4-bit formats are of weights."""
+    activations: Literal["float", "int8"] = "float"
+    """Beside 4-bit weights: float activations, or the 8-bit ones of --format int8 (needs --calib)."""
+    form: Literal["packed", "standard"] = "packed"
+    """How 4-bit weights are stored: packed, which every ONNX runtime reads that knows functions; or, int4 and mxfp4
+    only, in ONNX's own types, which few runtimes read yet."""
     out: Annotated[Path | None, arg(aliases=["-o"])] = None
     """File to write; by default beside the model: NAME.FORMAT.onnx."""
     imgsz: str = "640"

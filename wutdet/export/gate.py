@@ -177,6 +177,18 @@ def check_decoding(model: onnx.ModelProto, weights: Mapping[str, PackedWeight]) 
             )
 
 
+def runs_here(model: onnx.ModelProto) -> bool:
+    """Whether the installed onnxruntime has kernels for everything in a graph."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exception classes have no common public base
+        log.info("onnxruntime %s: %s", onnxruntime.__version__, str(error).strip().splitlines()[0])
+        return False
+    return True
+
+
 def decode_packed(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Packed weights as onnxruntime decodes them, float32 [O, I, H, W] by name. The rest of the graph is not run."""
     calls = [node for node in model.graph.node if node.domain == DOMAIN]

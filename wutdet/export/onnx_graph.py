@@ -87,9 +87,29 @@ def fold_constants(model: onnx.ModelProto) -> onnx.ModelProto:
     del folded.opset_import[:]
     folded.opset_import.append(onnx.helper.make_opsetid("", opset))
     folded.ir_version = model.ir_version
+    share_constants(folded.graph)
     folded = onnx.shape_inference.infer_shapes(folded)
     onnx.checker.check_model(folded)
     return folded
+
+
+def share_constants(graph: onnx.GraphProto) -> None:
+    """Stores constants of decoding once that folding gave twice (anchors, for a sum and for a difference), in place.
+
+    Weights and biases stay apart, whatever their values: each is quantised by itself.
+    """
+    layers = {name for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul") for name in node.input}
+    first: dict[tuple, str] = {}
+    same: dict[str, str] = {}
+    for tensor in graph.initializer:
+        if tensor.name not in layers:
+            key = (tensor.data_type, tuple(tensor.dims), onnx.numpy_helper.to_array(tensor).tobytes())
+            same[tensor.name] = first.setdefault(key, tensor.name)
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    kept = [tensor for tensor in graph.initializer if same.get(tensor.name, tensor.name) == tensor.name]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def set_metadata(model: onnx.ModelProto, props: dict[str, str]) -> None:

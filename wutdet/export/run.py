@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 import tempfile
 import time
@@ -13,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 
 from wutdet.config import ExportConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import DataError, ExportError, ModelError, UsageError
+from wutdet.export.standard_form import OPSETS
 from wutdet.files import write_bytes
-from wutdet.quantize.weights import PackedWeight
 from wutdet.runtime.metadata import ArtefactMetadata
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,8 @@ class ExportResult:
 
             outcome = "FAILED, kept because of --force" if gate.get("forced") else "passed"
             lines.append(f"  gate on {gate['images']} frames, AP may fall by {gate['max_drop']}: {outcome}")
+            if "scored" in gate:
+                lines.append(f"    scored: {gate['scored']}")
             lines += [f"    {line}" for line in gate_table(gate, meta.weight_format)]
         if "threshold" not in gate and meta.threshold is not None:
             lines.append(f"  score threshold {meta.threshold}")
@@ -86,7 +88,7 @@ def run(config: ExportConfig) -> ExportResult:
     """Makes, checks and writes one artefact. A file that was there stays as it was unless the new one passes.
 
     Raises:
-        UsageError: int8 without --calib, or a size that is none.
+        UsageError: int8 without --calib, a form or activations that the format has not, or a size that is none.
         ModelError: the checkpoint cannot be read.
         DataError: calibration or gate frames cannot be read.
         ExportError: tracing, parity or the gate failed.
@@ -95,11 +97,7 @@ def run(config: ExportConfig) -> ExportResult:
 
     started = time.monotonic()
     imgsz_hw = parse_size(config.imgsz)
-    if config.format == "int8" and not config.calib:
-        raise UsageError(
-            "int8 needs frames to calibrate on, and --calib is missing",
-            hint="--calib DATA names a data set; its training split is used",
-        )
+    _check_choices(config)
     path = find_model(config.model)
     if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
         raise ModelError(
@@ -121,18 +119,40 @@ def run(config: ExportConfig) -> ExportResult:
     names = ("ship",) if config.category is not None else checkpoint.names
     metadata = describe(checkpoint, names, imgsz_hw, config.format)
     model, metadata = _float_graph(checkpoint, metadata, calibration, gate_frames)
-    float_model, float_metadata = model, replace(metadata, weight_format="fp32")
+    float_model, float_metadata, packed = model, replace(metadata, weight_format="fp32"), None
     if config.format == "int8":
         model, metadata = _int8_graph(model, metadata, calibration, config)
     elif config.format != "fp32":
-        weights, biases, how = _lowbit_weights(checkpoint, model, calibration, metadata, config)
-        model, metadata = _packed_graph(model, metadata, weights, biases, how)
+        from wutdet.export.lowbit import lowbit_graph, round_weights
+
         metadata = replace(metadata, calibration=_calibration_facts(calibration, config))
+        weights = round_weights(checkpoint, model, calibration, imgsz_hw, config)
+        model, packed, metadata = lowbit_graph(model, weights, calibration, metadata, config)
     if gate_frames is not None:
-        metadata = _gated((float_model, float_metadata), (model, metadata), gate_frames, config)
+        metadata = _gated((float_model, float_metadata), (model, metadata), packed, gate_frames, config)
     data = _to_bytes(model, metadata)
     write_bytes(out, data)
     return ExportResult(out, len(data), metadata, time.monotonic() - started)
+
+
+def _check_choices(config: ExportConfig) -> None:
+    packed = config.format not in ("fp32", "int8")
+    if config.activations == "int8" and not packed:
+        raise UsageError(
+            f"--activations int8 goes with 4-bit weights, received --format {config.format}",
+            hint="--format int8 has 8-bit weights and activations; or choose --format hif4",
+        )
+    if config.form == "standard" and config.format not in OPSETS:
+        raise UsageError(
+            f"ONNX has no 4-bit types for {config.format}, so --form standard cannot be had",
+            hint=f"leave --form at 'packed', or choose --format {' or '.join(OPSETS)}",
+        )
+    if "int8" in (config.format, config.activations) and not config.calib:
+        what = "int8 needs" if config.format == "int8" else "--activations int8 needs"
+        raise UsageError(
+            f"{what} frames to calibrate on, and --calib is missing",
+            hint="--calib DATA names a data set; its training split is used",
+        )
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -244,86 +264,34 @@ def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration,
     )
 
 
-def _lowbit_weights(
-    checkpoint, model: onnx.ModelProto, calibration, metadata: ArtefactMetadata, config: ExportConfig
-) -> tuple[dict[str, PackedWeight], dict[str, np.ndarray], dict]:
-    """Packed weights, and all biases of their layers, by the names of the initialisers, which are the parameters'; and
-    how they were made. Changes the checkpoint's network.
-
-    Raises:
-        ExportError: a weight of the graph is no parameter of the network.
-    """
-    from wutdet.quantize.graph import packable_weights
-    from wutdet.quantize.lowbit import LowBitSettings, quantise_weights
-
-    trained = {name: weight for name, weight in checkpoint.packed.items() if weight.tensor.format == config.format}
-    if trained:
-        log.info("the checkpoint was trained with these %s weights; nothing more is rounded", config.format)
-        return trained, {}, {"method": "trained"}
-    names = packable_weights(model)
-    if calibration is None:
-        log.warning("without --calib, weights are rounded to nearest and nothing is made good; expect a large loss")
-        settings, frames = LowBitSettings(config.format, method="nearest", restore=False), list
-    else:
-        settings = LowBitSettings(config.format, seed=config.seed)
-        log.info("rounding on %d frames of split '%s'", len(calibration.dataset), calibration.split or "(none)")
-
-        def frames():
-            return calibration.network_inputs(metadata.imgsz_hw)
-
-    weights = quantise_weights(checkpoint.model, names, frames, settings)
-    biases = {}
-    for name in names:
-        bias = name.removesuffix("weight") + "bias"
-        biases[bias] = checkpoint.model.get_parameter(bias).detach().float().numpy().copy()
-    how = {"method": settings.method + (", channel statistics restored" if settings.restore else "")}
-    return weights, biases, how
-
-
-def _packed_graph(
-    model: onnx.ModelProto,
-    metadata: ArtefactMetadata,
-    weights: Mapping[str, PackedWeight],
-    biases: Mapping[str, np.ndarray],
-    how: Mapping,
-):
-    from wutdet.export.gate import check_decoding
-    from wutdet.quantize.packed_onnx import pack_weights, replace_values
-
-    values = sum(math.prod(weight.shape) for weight in weights.values())
-    stored = sum(weight.nbytes for weight in weights.values())
-    log.info("%d weights packed, %.2f bits a value with all scales", len(weights), 8 * stored / values)
-    packed = pack_weights(replace_values(model, biases), weights)
-    check_decoding(packed, weights)
-    return packed, replace(
-        metadata,
-        quantisation={
-            "weights": metadata.weight_format,
-            **how,
-            "activations": "float32",
-            "float": "first convolution, grouped and last convolutions, decoding",
-            "packed_weights": len(weights),
-            "bits_per_value": round(8 * stored / values, 3),
-        },
-    )
-
-
-def _gated(before, after, frames: Dataset, config: ExportConfig) -> ArtefactMetadata:
+def _gated(before, after, packed: onnx.ModelProto | None, frames: Dataset, config: ExportConfig) -> ArtefactMetadata:
     """The artefact's metadata with the gate's figures.
+
+    Args:
+        before, after: graph and metadata of the float graph and of the artefact.
+        packed: scored in the artefact's place where onnxruntime cannot run that; its weights have the same values.
 
     Raises:
         ExportError: AP fell too far, and --force was not given.
     """
-    from wutdet.export.gate import run_gate
+    from wutdet.export.gate import run_gate, runs_here
 
+    scored = after
+    if config.form == "standard" and not runs_here(after[0]):
+        log.warning("onnxruntime %s does not run this file; the gate scores its packed form", onnxruntime.__version__)
+        scored = (packed, after[1])
     with tempfile.TemporaryDirectory(prefix="wutdet-gate-") as folder:
         files = []
-        for model, metadata in (before, after):
+        for model, metadata in (before, scored):
             files.append(Path(folder) / f"{metadata.weight_format}.onnx")
             files[-1].write_bytes(_to_bytes(model, metadata))
         result = run_gate(*files, frames, config.max_drop)
     metadata = after[1]
     facts = {"data": frames.name or "unnamed", "images": len(frames), **result.facts()}
+    if scored is not after:
+        facts["scored"] = (
+            f"packed form of the same weights; onnxruntime {onnxruntime.__version__} does not run this file"
+        )
     if not result.passed:
         message = (
             f"acceptance gate: AP falls by {result.drop:.4f} ({facts['AP_float']:.4f} float, {facts['AP']:.4f} "

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, version_converter
+from onnx.reference import ReferenceEvaluator
 
 from wutdet.errors import ExportError
 from wutdet.lowbit.layout import GROUP
@@ -49,6 +50,37 @@ def standard_form(model: onnx.ModelProto, weights: Mapping[str, PackedWeight]) -
     replace_initializers(out.graph, weights, nodes, parts)
     out.ir_version = max(out.ir_version, helper.find_min_ir_version_for(out.opset_import))
     return out
+
+
+def check_standard_form(model: onnx.ModelProto, weights: Mapping[str, PackedWeight]) -> None:
+    """Makes sure that ONNX's reference evaluator decodes a file's weights to the very values that were rounded to.
+
+    Args:
+        model: made by ``standard_form``.
+        weights: by the tensor that each is decoded to.
+
+    Raises:
+        ExportError: a value differs.
+    """
+    needed, nodes = set(weights), []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.insert(0, node)
+            needed.update(node.input)
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, weights[name].shape) for name in weights]
+    parts = [tensor for tensor in model.graph.initializer if tensor.name in needed]
+    alone = helper.make_model(
+        helper.make_graph(nodes, "weights", [], outputs, parts),
+        opset_imports=model.opset_import,
+        ir_version=model.ir_version,
+    )
+    for (name, weight), values in zip(weights.items(), ReferenceEvaluator(alone).run(None, {}), strict=True):
+        expected = weight.dequantize()
+        if not np.array_equal(values, expected, equal_nan=True):
+            raise ExportError(
+                f"the ONNX types decode {(values != expected).sum()} of {expected.size} values of '{name}' wrongly",
+                hint="report this with the version of onnx; the file was not written",
+            )
 
 
 def _converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +103,48 @@ def quantise_int8(
             extra_options={"TensorQuantOverrides": overrides},
         )
         out = onnx.load(target)
+    check_boxes_and_scores_apart(out)
+    return out
+
+
+def quantise_activations(
+    model: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    keep: Collection[str],
+    settings: Int8Settings | None = None,
+) -> onnx.ModelProto:
+    """The int8 graph of a float graph, but for some weights that stay as they are, and the biases of their layers.
+
+    Args:
+        model, ranges, settings: as for ``quantise_int8``; the activations are quantised in the same places.
+        keep: initialisers, weights of convolutions.
+
+    Raises:
+        ExportError: as ``quantise_int8``.
+    """
+    out = quantise_int8(model, ranges, settings)
+    graph = out.graph
+    before = {node.name: node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in keep}
+    restored = set()
+    for node in graph.node:
+        if node.name in before:
+            node.input[1:] = before[node.name].input[1:]
+            restored.update(node.input[1:])
+    # What decoded their 8-bit values goes; onnxruntime gives the output of a bias's node the bias's own name.
+    constants = {tensor.name for tensor in graph.initializer}
+    used = {name for node in graph.node for name in node.input} - restored
+    nodes = [
+        node
+        for node in graph.node
+        if node.op_type != "DequantizeLinear" or node.input[0] not in constants or node.output[0] in used
+    ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(t for t in model.graph.initializer if t.name in restored - constants)
+    used = {name for node in graph.node for name in node.input}
+    tensors = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
     check_boxes_and_scores_apart(out)
     return out
 
