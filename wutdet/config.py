@@ -405,6 +405,12 @@ class ExportConfig:
     """How activation ranges are chosen: least fourth power of the error, all but 0.01 % at each end, or everything."""
     reduce_range: bool = False
     """7-bit weights, for CPUs without VNNI (before Intel Cascade Lake or AMD Zen 4), where 8 bits can overflow."""
+    int8_layers: int = 0
+    """With a 4-bit format and CALIB: so many layers are stored in int8 instead, those whose rounding changes the head's
+    output most."""
+    size_budget_mb: float | None = None
+    """With a 4-bit format and CALIB: largest size of the file in MB (1,000,000 bytes); what is left of it is spent on
+    int8 layers, where a byte lowers the change of the head's output most."""
     gate: str | None = None
     """Held-out data set for the acceptance gate; by default the CALIB data set. With fp32 it gives the threshold."""
     gate_split: str = "val"

@@ -11,12 +11,15 @@ import numpy as np
 import onnx
 
 from wutdet.config import ExportConfig
+from wutdet.errors import UsageError
 from wutdet.export.compact import compact
 from wutdet.export.gate import check_decoding
+from wutdet.export.layer_formats import choose_layer_formats, wants_layer_formats
 from wutdet.export.standard_form import check_standard_form, standard_form
 from wutdet.quantize.calibrate import CalibrationSet
 from wutdet.quantize.graph import check_boxes_and_scores_apart, packable_weights
-from wutdet.quantize.lowbit import LowBitSettings, quantise_weights
+from wutdet.quantize.lowbit import LowBitSettings, convolutions, quantise_weights
+from wutdet.quantize.observe import observe
 from wutdet.quantize.packed_onnx import pack_weights, replace_values
 from wutdet.quantize.ptq import Int8Settings, quantise_activations
 from wutdet.quantize.ranges import activation_ranges
@@ -61,10 +64,16 @@ def round_weights(
         calibration: frames to round with; without, weights are rounded to nearest.
 
     Raises:
-        ExportError: a weight of the graph is no parameter of the network.
+        UsageError: int8 layers in a network that was trained with its rounded weights, or more than there are.
+        ExportError: a weight of the graph is no parameter of the network, or no file is as small as it has to be.
     """
     trained = {name: weight for name, weight in checkpoint.packed.items() if weight.tensor.format == config.format}
     if trained:
+        if wants_layer_formats(config):
+            raise UsageError(
+                f"the checkpoint was trained with {config.format} weights; none of its layers can be stored in int8",
+                hint="leave out --int8-layers and --size-budget-mb",
+            )
         log.info("the checkpoint was trained with these %s weights; nothing more is rounded", config.format)
         return RoundedWeights(trained, {}, "trained")
     names = packable_weights(model)
@@ -78,7 +87,13 @@ def round_weights(
         def frames():
             return calibration.network_inputs(imgsz_hw)
 
-    packed = quantise_weights(checkpoint.model, names, frames, settings)
+    observed = None
+    if wants_layer_formats(config):
+        layers = convolutions(checkpoint.model, names)
+        observed = observe(checkpoint.model, layers, frames(), inputs=True, seed=config.seed)
+        formats = choose_layer_formats(checkpoint.model, model, calibration, imgsz_hw, settings, config, observed)
+        settings = replace(settings, formats=formats)
+    packed = quantise_weights(checkpoint.model, names, frames, settings, observed)
     biases = {}
     for name in names:
         bias = name.removesuffix("weight") + "bias"

@@ -93,11 +93,13 @@ def run(config: ExportConfig) -> ExportResult:
         DataError: calibration or gate frames cannot be read.
         ExportError: tracing, parity or the gate failed.
     """
+    from wutdet.export.layer_formats import wants_layer_formats
     from wutdet.runtime.model_files import CHECKPOINT_SUFFIXES, find_model
 
     started = time.monotonic()
     imgsz_hw = parse_size(config.imgsz)
     _check_choices(config)
+    wants_layer_formats(config)
     path = find_model(config.model)
     if path.suffix.lower() not in CHECKPOINT_SUFFIXES:
         raise ModelError(
@@ -131,6 +133,8 @@ def run(config: ExportConfig) -> ExportResult:
     if gate_frames is not None:
         metadata = _gated((float_model, float_metadata), (model, metadata), packed, gate_frames, config)
     data = _to_bytes(model, metadata)
+    if config.size_budget_mb is not None and len(data) > config.size_budget_mb * 1e6:
+        raise ExportError(f"the file would take {len(data) / 1e6:.3f} MB, and {config.size_budget_mb} are allowed")
     write_bytes(out, data)
     return ExportResult(out, len(data), metadata, time.monotonic() - started)
 
