@@ -21,6 +21,8 @@ from wutdet.runtime.torch_backend import load_checkpoint
 
 #: Format -> values in a group, and bytes of the scales of a group and of the whole tensor.
 SCALES = {"int4": (64, 4, 0), "mxfp4": (32, 1, 0), "nvfp4": (16, 1, 4), "hif4": (64, 4, 0)}
+#: Bytes that calibration and gate add to the metadata; files are made without them here.
+FIGURES = 1400
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def test_a_file_is_as_small_as_its_bits(at_640, number_format, tmp_path):
     floats = sum(value.nbytes for name, value in at_640.constants.items() if name not in at_640.packed)
     result = run(ExportConfig(str(at_640.file), number_format, out=tmp_path / "ship.onnx"))
     expected = bits / 8 + channel_scales + floats
-    assert expected < result.size_bytes < 1.03 * expected
+    assert expected < result.size_bytes < 1.03 * expected - FIGURES
 
 
 def test_constants_are_stored_once(at_640):

@@ -11,6 +11,7 @@ import onnx
 _IMPLIED = {
     "Conv": {"auto_pad": b"NOTSET", "dilations": [1, 1], "group": 1, "strides": [1, 1], "pads": [0, 0, 0, 0]},
     "MaxPool": {"auto_pad": b"NOTSET", "ceil_mode": 0, "dilations": [1, 1], "storage_order": 0},
+    "Resize": {"cubic_coeff_a": -0.75, "exclude_outside": 0, "extrapolation_value": 0.0},
 }
 
 

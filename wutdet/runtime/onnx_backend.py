@@ -33,11 +33,12 @@ class OnnxBackend:
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exception classes have no common public base
-            raise ModelError(
-                f"onnxruntime {onnxruntime.__version__} cannot load this file: {str(error).strip().splitlines()[0]}",
-                file=path,
-                hint="it must be a complete ONNX file; export it again with 'wutdet export'",
-            ) from error
+            text = str(error).strip().splitlines()[0]
+            hint = "it must be a complete ONNX file; export it again with 'wutdet export'"
+            if "NOT_IMPLEMENTED" in text:  # a type of ONNX that this onnxruntime has no kernels for
+                hint = "take a newer onnxruntime, or export 4-bit weights with '--form packed'"
+            version = onnxruntime.__version__
+            raise ModelError(f"onnxruntime {version} cannot load this file: {text}", file=path, hint=hint) from error
         inputs = self.session.get_inputs()
         shape = inputs[0].shape if inputs else []
         if len(inputs) != 1 or len(shape) != 4 or shape[1] != 3 or inputs[0].type != "tensor(float)":
