@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import onnx
+import onnxruntime
+
+from wutdet.quantize.graph import head_parts
 
 
 class OutputError:
@@ -42,3 +46,37 @@ class OutputError:
     def mean(self) -> float:
         """Over maps."""
         return float(self.maps.mean())
+
+
+def graph_error(
+    model: onnx.ModelProto, quantised: Sequence[onnx.ModelProto], frames: Iterable[np.ndarray]
+) -> list[OutputError]:
+    """The errors of quantised graphs against their float graph, in onnxruntime.
+
+    Args:
+        model: float detector graph.
+        quantised: graphs made of it, whose convolutions have kept their names.
+        frames: network inputs, float32 [1, 3, H, W].
+    """
+    parts = head_parts(model)
+    names = [*sorted(parts.box_convs), *sorted(parts.score_convs)]
+    sessions = [_head_session(graph, names) for graph in (model, *quantised)]
+    errors = [OutputError() for _ in quantised]
+    for frame in frames:
+        wanted, *others = (session.run(outputs, {session.get_inputs()[0].name: frame}) for session, outputs in sessions)
+        for error, got in zip(errors, others, strict=True):
+            error.add(wanted, got)
+    return errors
+
+
+def _head_session(model: onnx.ModelProto, names: Sequence[str]):
+    outputs = {node.name: node.output[0] for node in model.graph.node}
+    wanted = [outputs[name] for name in names]
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.output[:]
+    copy.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session, wanted

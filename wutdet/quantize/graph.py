@@ -125,41 +125,6 @@ def check_boxes_and_scores_apart(model: onnx.ModelProto) -> None:
             carries[name] |= found
 
 
-def concat_groups(model: onnx.ModelProto, skip: frozenset[str]) -> list[set[str]]:
-    """Sets of tensors that must share one scale: the inputs and outputs of Concat, and what only moves values.
-
-    With one scale per set, onnxruntime runs those nodes as plain copies of bytes, without requantising.
-    """
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        parent.setdefault(name, name)
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for node in model.graph.node:
-        if node.name in skip:
-            continue
-        if node.op_type == "Concat":
-            tied = [*node.input, *node.output]
-        elif node.op_type in MOVERS:
-            tied = [node.input[0], *node.output]
-        else:
-            continue
-        for name in tied[1:]:
-            parent[find(name)] = find(tied[0])
-    groups: dict[str, set[str]] = defaultdict(set)
-    for name in parent:
-        groups[find(name)].add(name)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-#: Operators that move values and do not change them.
-MOVERS = ("Slice", "Split", "Reshape", "Transpose", "MaxPool", "Resize")
-
-
 def _consumers(graph: onnx.GraphProto) -> dict[str, list[int]]:
     consumers: dict[str, list[int]] = defaultdict(list)
     for index, node in enumerate(graph.node):

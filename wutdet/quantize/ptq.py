@@ -27,7 +27,8 @@ import numpy as np
 import onnx
 
 from wutdet.errors import ExportError
-from wutdet.quantize.graph import MOVERS, box_branches, check_boxes_and_scores_apart, concat_groups, head_parts, stem
+from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, stem
+from wutdet.quantize.ties import MOVERS, tie_ranges, tied_groups
 
 #: Operators that are quantised outside of decoding.
 QUANTISED_OPS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", *MOVERS)
@@ -40,6 +41,7 @@ class Int8Settings:
     op_types: tuple[str, ...] = QUANTISED_OPS
     reduce_range: bool = False
     tie_concat: bool = True
+    tie_add: bool = False
     float_last_convs: bool = True
     float_attention: bool = True
     float_box_branches: bool = True
@@ -62,22 +64,8 @@ def quantise_int8(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     settings = settings or Int8Settings()
-    parts = head_parts(model)
-    keep_float = set(parts.decode)
-    if settings.float_last_convs:
-        keep_float |= parts.box_convs | parts.score_convs
-    if settings.float_attention:
-        keep_float |= attention_nodes(model)
-    if settings.float_box_branches:
-        keep_float |= box_branches(model, parts)
-    keep_float |= stem(model, settings.float_stem_convs)
-    ranges = dict(ranges)
-    if settings.tie_concat:
-        for group in concat_groups(model, frozenset(keep_float)):
-            known = [ranges[name] for name in group if name in ranges]
-            if known:
-                common = (min(low for low, _ in known), max(high for _, high in known))
-                ranges |= dict.fromkeys(group, common)
+    keep_float = float_nodes(model, settings)
+    ranges = tie_ranges(ranges, groups_to_tie(model, settings))
     overrides = {name: [{"rmin": np.float32(low), "rmax": np.float32(high)}] for name, (low, high) in ranges.items()}
     quantised = [n for n in model.graph.node if n.op_type in settings.op_types and n.name not in keep_float]
     weights = {tensor.name for tensor in model.graph.initializer}
@@ -105,6 +93,29 @@ def quantise_int8(
         out = onnx.load(target)
     check_boxes_and_scores_apart(out)
     return out
+
+
+def float_nodes(model: onnx.ModelProto, settings: Int8Settings) -> set[str]:
+    """Names of the nodes that stay float.
+
+    Raises:
+        ExportError: the graph has no head of box and score branches.
+    """
+    parts = head_parts(model)
+    keep_float = set(parts.decode)
+    if settings.float_last_convs:
+        keep_float |= parts.box_convs | parts.score_convs
+    if settings.float_attention:
+        keep_float |= attention_nodes(model)
+    if settings.float_box_branches:
+        keep_float |= box_branches(model, parts)
+    return keep_float | stem(model, settings.float_stem_convs)
+
+
+def groups_to_tie(model: onnx.ModelProto, settings: Int8Settings) -> list[list[str]]:
+    """Groups of activations that share a scale; none where nothing is to be tied."""
+    joins = [op for op, tie in (("Concat", settings.tie_concat), ("Add", settings.tie_add)) if tie]
+    return tied_groups(model, float_nodes(model, settings), joins) if joins else []
 
 
 def quantise_activations(
