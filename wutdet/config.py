@@ -403,6 +403,9 @@ class ExportConfig:
     """Most pictures used for calibration, drawn evenly over sequences."""
     calib_method: Literal["l4", "percentile", "minmax"] = "l4"
     """How activation ranges are chosen: least fourth power of the error, all but 0.01 % at each end, or everything."""
+    bias_correction: bool = True
+    """With int8: move biases so that every convolution's output channels have the float graph's means on 8 calibration
+    frames, where that brings the output nearer to the float graph's on others."""
     reduce_range: bool = False
     """7-bit weights, for CPUs without VNNI (before Intel Cascade Lake or AMD Zen 4), where 8 bits can overflow."""
     int8_layers: int = 0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
 from wutdet.config import ExportConfig
@@ -90,8 +88,7 @@ def choose_layer_formats(
         # First, because measuring takes minutes.
         budget = round(config.size_budget_mb * 1e6) - RESERVED
         _check_budget(budget, _file_size(model, dict.fromkeys(names, settings.format), config), config)
-    rows = np.unique(np.linspace(0, len(calibration.dataset) - 1, COMPARED).round().astype(int))
-    compared = list(replace(calibration, dataset=calibration.dataset.select(rows)).network_inputs(imgsz_hw))
+    compared = calibration.inputs_of(calibration.evenly(COMPARED), imgsz_hw)
     sensitivity = measure_sensitivity(
         network,
         names,

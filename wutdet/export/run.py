@@ -123,7 +123,10 @@ def run(config: ExportConfig) -> ExportResult:
     model, metadata = _float_graph(checkpoint, metadata, calibration, gate_frames)
     float_model, float_metadata, packed = model, replace(metadata, weight_format="fp32"), None
     if config.format == "int8":
-        model, metadata = _int8_graph(model, metadata, calibration, config)
+        from wutdet.export.int8 import int8_graph
+
+        facts = {**_calibration_facts(calibration, config), "method": config.calib_method}
+        model, metadata = int8_graph(model, calibration, replace(metadata, calibration=facts), config)
     elif config.format != "fp32":
         from wutdet.export.lowbit import lowbit_graph, round_weights
 
@@ -243,29 +246,6 @@ def _calibration_facts(calibration, config: ExportConfig) -> dict:
         "seed": config.seed,
         "digest": calibration.digest,
     }
-
-
-def _int8_graph(model: onnx.ModelProto, metadata: ArtefactMetadata, calibration, config: ExportConfig):
-    from wutdet.quantize.ptq import Int8Settings, quantise_int8
-    from wutdet.quantize.ranges import activation_ranges
-
-    frames = len(calibration.dataset)
-    log.info("calibrating on %d frames of split '%s'", frames, calibration.split or "(none)")
-    ranges = activation_ranges(
-        model, calibration.network_inputs(metadata.imgsz_hw), config.calib_method, seed=config.seed
-    )
-    settings = Int8Settings(reduce_range=config.reduce_range)
-    quantised = quantise_int8(model, ranges, settings)
-    return quantised, replace(
-        metadata,
-        calibration={**_calibration_facts(calibration, config), "method": config.calib_method},
-        quantisation={
-            "activations": "uint8 per tensor",
-            "weights": "int8 per output channel" if not config.reduce_range else "7 bits of int8 per output channel",
-            "float": "first two convolutions, box branches, last convolutions, decoding, attention products",
-            **({"reduce_range": 1} if config.reduce_range else {}),
-        },
-    )
 
 
 def _gated(before, after, packed: onnx.ModelProto | None, frames: Dataset, config: ExportConfig) -> ArtefactMetadata:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,16 @@ class CalibrationSet:
             frame = self.dataset.read_image(row)
             letterbox = Letterbox.fit((frame.shape[1], frame.shape[0]), (width, height))
             yield to_network_input(letterbox.apply(frame))
+
+    def evenly(self, count: int, without: Collection[int] = ()) -> list[int]:
+        """Rows of at most ``count`` frames, evenly over those not in ``without``; over all where that leaves none."""
+        rows = [row for row in range(len(self.dataset)) if row not in without] or list(range(len(self.dataset)))
+        places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+        return [rows[place] for place in places]
+
+    def inputs_of(self, rows: Sequence[int], imgsz_hw: tuple[int, int]) -> list[np.ndarray]:
+        """The network inputs of some rows."""
+        return list(replace(self, dataset=self.dataset.select(np.asarray(rows))).network_inputs(imgsz_hw))
 
 
 def choose_frames(dataset: Dataset, split: str, count: int, seed: int) -> CalibrationSet:
