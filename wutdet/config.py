@@ -524,9 +524,11 @@ class LowbitConfig:
     """Formats of weights."""
     activations: tuple[str, ...] = ("A16", "A8", "A4")
     """What rounded layers see: A16 float, A8 256 levels over one range a layer, A4 the weights' own format."""
-    methods: tuple[str, ...] = ("nearest", "restored", "optimised", "trained")
-    """Rounding to nearest; that and every channel's mean and deviation put back; searched scales and GPTQ as well;
-    weights of '--lowbit.trained'."""
+    methods: tuple[str, ...] = ("nearest", "restored", "optimised", "tuned", "trained")
+    """Rounding to nearest; that and every channel's mean and deviation put back; searched scales and GPTQ as well; all
+    that, then tuned to give what the float network gives; weights of '--lowbit.trained'."""
+    tune_images: int = 64
+    """Training frames that 'tuned' rows are tuned on."""
     seed: int = 0
     """Seed of the calibration frames and positions."""
     threads: int = 1

@@ -34,7 +34,10 @@ def round_inputs_int8(layers: Mapping[str, torch.nn.Conv2d], ranges: Mapping[str
 
         def hook(layer, arguments):
             x = arguments[0]
-            return ((torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale),)
+            with torch.no_grad():
+                rounded = (torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale)
+            # Gradients pass as if nothing were rounded.
+            return (x + (rounded - x).detach() if x.requires_grad else rounded,)
 
         return hook
 
