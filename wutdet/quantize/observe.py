@@ -59,10 +59,12 @@ class Observation:
 
     Attributes:
         outputs: moments of the output channels, bias included.
+        by_frame: the same of every frame, in the order of the frames.
         inputs: float64 [K, K], sum of outer products of the columns that the kernel sees, in the order of packed rows.
     """
 
     outputs: OutputMoments = field(default_factory=OutputMoments)
+    by_frame: list[OutputMoments] = field(default_factory=list)
     inputs: np.ndarray | None = None
 
 
@@ -90,12 +92,15 @@ def observe(
 
     def watch(name: str):
         def hook(layer, arguments, output):
-            found[name].outputs.add(output)
+            moments = OutputMoments()
+            moments.add(output)
+            found[name].by_frame.append(moments)
+            found[name].outputs.join(moments)
             if inputs:
                 columns = kernel_columns(layer, arguments[0], generator)
-                moments = (columns.T @ columns).double().cpu().numpy()
+                products = (columns.T @ columns).double().cpu().numpy()
                 before = found[name].inputs
-                found[name].inputs = moments if before is None else before + moments
+                found[name].inputs = products if before is None else before + products
 
         return hook
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: A channel's scale is changed by no more than this factor either way; a channel that hardly moved says nothing.
 LARGEST_FACTOR = 4.0
-#: Frames per batch: a channel's mean and deviation are those of a batch while the next layers are measured.
+#: Frames per batch.
 BATCH = 4
 
 
@@ -30,13 +30,15 @@ def restore_statistics(
 ) -> dict[str, np.ndarray]:
     """Changes weights and biases of the convolutions in place.
 
-    Layers behind are measured on outputs that are corrected already, batch by batch, so one pass is enough.
+    Layers behind are measured on outputs that are corrected already, so one pass is enough. That correction gives each
+    batch the moments that the very same frames had before: those of all frames together would turn a dark picture
+    into one of mean brightness, and what the layers behind make of that says nothing (docs/log.md: 1.2 points of AP).
 
     Args:
         model: the network with rounded weights.
         layers: its rounded convolutions, by name.
-        before: what they did before; moments of outputs.
-        frames: network inputs, float32 [1, 3, H, W], of one shape.
+        before: what they did before on these frames; moments of outputs.
+        frames: network inputs, float32 [1, 3, H, W], in the order in which ``before`` was observed.
 
     Returns:
         float32 [O] by layer: what the weights of each output channel were multiplied by.
@@ -44,10 +46,14 @@ def restore_statistics(
     import torch
 
     after = {name: OutputMoments() for name in layers}
+    first, last = 0, 0  # frames of the batch
 
     def correct(name: str):
         def hook(layer, arguments, output):
-            output, had = corrected(output, before[name].outputs)
+            wanted = OutputMoments()
+            for moments in before[name].by_frame[first:last]:
+                wanted.join(moments)
+            output, had = corrected(output, wanted)
             after[name].join(had)
             return output
 
@@ -57,6 +63,7 @@ def restore_statistics(
     try:
         with torch.inference_mode():
             for batch in _batches(frames):
+                first, last = last, last + len(batch)
                 model(torch.from_numpy(np.concatenate(batch)))
     finally:
         for handle in handles:
