@@ -415,8 +415,8 @@ class ExportConfig:
     """With a 4-bit format and CALIB: largest size of the file in MB (1,000,000 bytes); what is left of it is spent on
     int8 layers, where a byte lowers the change of the head's output most."""
     tune_steps: int = 0
-    """With a 4-bit format and CALIB: so many steps of tuning the rounded network on the calibration frames, towards what
-    the float one gives; 80 take minutes."""
+    """With a 4-bit format and CALIB: so many steps of tuning the rounded network on the calibration frames, towards
+    what the float one gives; 80 take minutes."""
     gate: str | None = None
     """Held-out data set for the acceptance gate; by default the CALIB data set. With fp32 it gives the threshold."""
     gate_split: str = "val"
