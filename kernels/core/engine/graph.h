@@ -42,6 +42,10 @@ using Dims = std::vector<std::int64_t>;
 // Product of sizes that were checked (none negative, product below 2^62).
 std::size_t element_count(const Dims& dims);
 std::string text_of(const Dims& dims);  // "1x3x64x64", "scalar"
+// A name from a file as it may stand in a message: short, ASCII, no quotes.
+std::string printable(const std::string& text);
+// Bytes of a tensor. Throws ModelFault for negative sizes, too many axes, and more bytes than the limit.
+std::size_t checked_bytes(DataType type, const Dims& dims, const Limits& limits);
 
 // Dense values, last axis fastest. Copies share the memory; what is in a Graph is never written to again.
 struct Tensor {
