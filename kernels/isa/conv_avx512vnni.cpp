@@ -18,18 +18,21 @@ namespace {
 
 constexpr int kLanes = 16;
 
+// Without it, GCC makes functions of parts of a tile and passes its sums through memory.
+#define WUTDET_INLINE inline __attribute__((always_inline))
+
 // Inline assembly: GCC 12 spills the sums of large tiles written with the intrinsics.
 struct Dot {
-  static void add(__m512i& sum, __m512i x, __m512i w) { __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
+  static WUTDET_INLINE void add(__m512i& sum, __m512i x, __m512i w) { __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
 };
 struct Fma {
-  static void add(__m512i& sum, __m512i x, __m512i w) {
+  static WUTDET_INLINE void add(__m512i& sum, __m512i x, __m512i w) {
     __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
   }
 };
 
-inline __m512i load(const void* p) { return _mm512_loadu_si512(p); }
-inline __m512i four_bytes(const std::uint8_t* p) {
+WUTDET_INLINE __m512i load(const void* p) { return _mm512_loadu_si512(p); }
+WUTDET_INLINE __m512i four_bytes(const std::uint8_t* p) {
   int x;
   __builtin_memcpy(&x, p, 4);
   return _mm512_set1_epi32(x);
@@ -49,23 +52,13 @@ struct Table {
   }
 };
 
-inline __m512i pack4(__m512i a, __m512i b, __m512i c, __m512i d) {
+WUTDET_INLINE __m512i pack4(__m512i a, __m512i b, __m512i c, __m512i d) {
   return _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
 }
 
 // The bytes of a pixel in order: its 16, 32, 48 or 64 channels, or fewer.
 template <int N>
-inline __m512i load_pixel(const std::uint8_t* p, int channels) {
-  if (channels == kLanes * N) {
-    if constexpr (N == 1) return _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    if constexpr (N == 2) return _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-    if constexpr (N == 4) return load(p);
-  }
-  return _mm512_maskz_loadu_epi8((~0ull) >> (64 - channels), p);
-}
-
-template <int N>
-inline void store_pixel(std::uint8_t* p, __m512i bytes, int channels) {
+WUTDET_INLINE void store_pixel(std::uint8_t* p, __m512i bytes, int channels) {
   if (channels == kLanes * N) {
     if constexpr (N == 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_castsi512_si128(bytes));
     if constexpr (N == 2) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(bytes));
@@ -81,13 +74,13 @@ inline void store_pixel(std::uint8_t* p, __m512i bytes, int channels) {
 
 // The bytes of pixel `index` of those together in a vector, moved to its front.
 template <int N, int index>
-inline __m512i pixel_of(__m512i bytes) {
+WUTDET_INLINE __m512i pixel_of(__m512i bytes) {
   if constexpr (index == 0 || N > 2) return bytes;
   else if constexpr (N == 2) return _mm512_castsi256_si512(_mm512_extracti64x4_epi64(bytes, index));
   else return _mm512_castsi128_si512(_mm512_extracti32x4_epi32(bytes, index));
 }
 
-inline __m512i mix(const ConvRow& row, __m512i own, __m512i other) {
+WUTDET_INLINE __m512i mix(const ConvRow& row, __m512i own, __m512i other) {
   const __m512i none = _mm512_setzero_si512();
   const __m512 a = _mm512_set1_ps(row.mix_own), b = _mm512_set1_ps(row.mix_residual), c = _mm512_set1_ps(row.mix_offset);
   const auto four = [&](__m512i q, __m512i r) {
@@ -103,41 +96,38 @@ inline __m512i mix(const ConvRow& row, __m512i own, __m512i other) {
 }
 
 template <int N, int count>
-inline void put(const ConvRow& row, __m512i bytes, std::uint8_t* out, const std::uint8_t* residual) {
-  const std::ptrdiff_t step = row.out_step, other_step = row.residual_step;
-  if (residual != nullptr) {
-    __m512i other = load_pixel<N>(residual, row.channels);
-    if constexpr (N == 2 && count > 1)
-      other = _mm512_inserti64x4(
-          other, _mm512_castsi512_si256(load_pixel<N>(residual + other_step, row.channels)), 1);
-    if constexpr (N == 1 && count > 1)
-      other = _mm512_inserti32x4(
-          other, _mm512_castsi512_si128(load_pixel<N>(residual + other_step, row.channels)), 1);
-    if constexpr (N == 1 && count > 2)
-      other = _mm512_inserti32x4(
-          other, _mm512_castsi512_si128(load_pixel<N>(residual + 2 * other_step, row.channels)), 2);
-    if constexpr (N == 1 && count > 3)
-      other = _mm512_inserti32x4(
-          other, _mm512_castsi512_si128(load_pixel<N>(residual + 3 * other_step, row.channels)), 3);
-    bytes = mix(row, bytes, other);
-  }
+WUTDET_INLINE void put(__m512i bytes, std::uint8_t* out, std::ptrdiff_t step, int channels) {
   if constexpr (N == 1 && count == 4) {
-    if (step == kLanes && row.channels == kLanes) {
+    if (step == kLanes && channels == kLanes) {
       _mm512_storeu_si512(out, bytes);
       return;
     }
   }
-  store_pixel<N>(out, pixel_of<N, 0>(bytes), row.channels);
-  if constexpr (count > 1) store_pixel<N>(out + step, pixel_of<N, 1>(bytes), row.channels);
-  if constexpr (count > 2) store_pixel<N>(out + 2 * step, pixel_of<N, 2>(bytes), row.channels);
-  if constexpr (count > 3) store_pixel<N>(out + 3 * step, pixel_of<N, 3>(bytes), row.channels);
+  store_pixel<N>(out, pixel_of<N, 0>(bytes), channels);
+  if constexpr (count > 1) store_pixel<N>(out + step, pixel_of<N, 1>(bytes), channels);
+  if constexpr (count > 2) store_pixel<N>(out + 2 * step, pixel_of<N, 2>(bytes), channels);
+  if constexpr (count > 3) store_pixel<N>(out + 3 * step, pixel_of<N, 3>(bytes), channels);
+}
+
+// Bytes of pixels, 64 apart, with their residual to the output.
+__attribute__((noinline)) void put_mixed(const ConvRow& row, const std::uint8_t* own, int pixels, std::uint8_t* out,
+                                         const std::uint8_t* residual) {
+  const __mmask64 mask = (~0ull) >> (64 - row.channels);
+  for (int m = 0; m < pixels; ++m) {
+    const __m512i other = _mm512_maskz_loadu_epi8(mask, residual + m * row.residual_step);
+    _mm512_mask_storeu_epi8(out + m * row.out_step, mask, mix(row, _mm512_load_si512(own + 64 * m), other));
+  }
 }
 
 // Integers [M][N] to bytes: saturate, table, residual, store. `order` brings packed groups of four bytes in order.
-template <int M, int N, bool with_table>
-inline void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
+template <int M, int N>
+WUTDET_INLINE void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
   constexpr int together = kTogether<N>;
-  const Table table(with_table ? row.table : reinterpret_cast<const std::uint8_t*>(row.weights));
+  alignas(64) std::uint8_t own[64 * M];
+  std::uint8_t* to = residual == nullptr ? out : own;
+  const std::ptrdiff_t step = residual == nullptr ? row.out_step : 64;
+  const bool with_table = row.table != nullptr;
+  const Table table(with_table ? row.table : row.weights);
   const __m512i order =
       N == 1   ? _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
       : N == 2 ? _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)
@@ -155,16 +145,15 @@ inline void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out
       const int b = m + 1 < M ? m + 1 : m, c = m + 2 < M ? m + 2 : m, d = m + 3 < M ? m + 3 : m;
       bytes = pack4(sum[m][0], sum[b][0], sum[c][0], sum[d][0]);
     }
-    if constexpr (with_table) bytes = table(bytes);
+    if (with_table) bytes = table(bytes);
     if constexpr (N != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
-    std::uint8_t* at = out + m * row.out_step;
-    const std::uint8_t* other = residual != nullptr ? residual + m * row.residual_step : nullptr;
-    if (m + together <= M) put<N, together>(row, bytes, at, other);
-    else put<N, (M % together == 0 ? together : M % together)>(row, bytes, at, other);
+    if (m + together <= M) put<N, together>(bytes, to + m * step, step, row.channels);
+    else put<N, (M % together == 0 ? together : M % together)>(bytes, to + m * step, step, row.channels);
   }
+  if (residual != nullptr) put_mixed(row, own, M, out, residual);
 }
 
-inline __m512 silu(__m512 x) {
+WUTDET_INLINE __m512 silu(__m512 x) {
   __m512 t = _mm512_sub_ps(_mm512_setzero_ps(), x);
   t = _mm512_max_ps(t, _mm512_set1_ps(kSiluLow));
   t = _mm512_min_ps(t, _mm512_set1_ps(kSiluHigh));
@@ -180,7 +169,7 @@ inline __m512 silu(__m512 x) {
   return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
 }
 
-inline __m512i quantised(const ConvRow& row, __m512 y) {
+WUTDET_INLINE __m512i quantised(const ConvRow& row, __m512 y) {
   y = _mm512_fmadd_ps(y, _mm512_set1_ps(row.inverse_scale), _mm512_set1_ps(row.zero));
   y = _mm512_min_ps(_mm512_max_ps(y, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
   return _mm512_cvtps_epi32(y);
@@ -211,12 +200,6 @@ __attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int ve
   }
 }
 
-template <int M, int N>
-inline void finish(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
-  if (row.table != nullptr) put_tile<M, N, true>(row, sum, out, residual);
-  else put_tile<M, N, false>(row, sum, out, residual);
-}
-
 // The rarer ways out, through memory: sums are floats.
 template <int M, int N>
 __attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::uint8_t* out,
@@ -231,11 +214,11 @@ __attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) sum[m][n] = _mm512_load_si512(y + (m * N + n) * kLanes);
-  finish<M, N>(row, sum, out, residual);
+  put_tile<M, N>(row, sum, out, residual);
 }
 
 template <int M, int N>
-inline void spill(__m512i (&sum)[M][N], float* y) {
+WUTDET_INLINE void spill(__m512i (&sum)[M][N], float* y) {
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
@@ -244,7 +227,7 @@ inline void spill(__m512i (&sum)[M][N], float* y) {
 
 // Adds `steps` steps of weights from `w` on to the sums; returns where the next are.
 template <typename Op, int M, int N>
-inline const std::uint8_t* accumulate(__m512i (&sum)[M][N], const std::uint8_t* p, std::ptrdiff_t step, int steps,
+WUTDET_INLINE const std::uint8_t* accumulate(__m512i (&sum)[M][N], const std::uint8_t* p, std::ptrdiff_t step, int steps,
                                       const std::uint8_t* w) {
   do {
     __m512i weights[N];
@@ -263,8 +246,8 @@ inline const std::uint8_t* accumulate(__m512i (&sum)[M][N], const std::uint8_t* 
 }
 
 // acc as float, fma by the channel's scale and bias; then whole numbers for the usual u8 output.
-template <int M, int N, bool already_float>
-inline void scale_tile(const ConvRow& row, __m512i (&sum)[M][N], bool whole) {
+template <bool whole, bool already_float, int M, int N>
+WUTDET_INLINE void scale_tile(const ConvRow& row, __m512i (&sum)[M][N]) {
 #pragma GCC unroll 4
   for (int n = 0; n < N; ++n) {
     const __m512 scale = _mm512_load_ps(row.scale + n * kLanes), bias = _mm512_load_ps(row.bias + n * kLanes);
@@ -279,8 +262,7 @@ inline void scale_tile(const ConvRow& row, __m512i (&sum)[M][N], bool whole) {
 
 struct Int8 {
   static constexpr int vectors = 4;
-  static constexpr int most[5] = {0, 16, 12, 8, 6};
-  template <int M, int N>
+  template <int M, int N, bool bytes>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
@@ -295,12 +277,12 @@ struct Int8 {
     do {
       w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
     } while (++run != end);
-    if (row.to_u8 && !row.silu) {
-      scale_tile<M, N, false>(row, sum, true);
-      finish<M, N>(row, sum, out, residual);
+    if constexpr (bytes) {
+      scale_tile<true, false>(row, sum);
+      put_tile<M, N>(row, sum, out, residual);
     } else {
       alignas(64) float y[M * N * kLanes];
-      scale_tile<M, N, false>(row, sum, false);
+      scale_tile<false, false>(row, sum);
       spill<M, N>(sum, y);
       finish_floats<M, N>(row, y, out, residual);
     }
@@ -309,8 +291,7 @@ struct Int8 {
 
 struct Grouped {
   static constexpr int vectors = 2;
-  static constexpr int most[5] = {0, 12, 6, 0, 0};
-  template <int M, int N>
+  template <int M, int N, bool bytes>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m512i sum[M][N];
     __m512 total[M][N];
@@ -349,12 +330,12 @@ struct Grouped {
     for (int n = 0; n < N; ++n)
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) sum[m][n] = _mm512_castps_si512(total[m][n]);
-    if (row.to_u8 && !row.silu) {
-      scale_tile<M, N, true>(row, sum, true);
-      finish<M, N>(row, sum, out, residual);
+    if constexpr (bytes) {
+      scale_tile<true, true>(row, sum);
+      put_tile<M, N>(row, sum, out, residual);
     } else {
       alignas(64) float y[M * N * kLanes];
-      scale_tile<M, N, true>(row, sum, false);
+      scale_tile<false, true>(row, sum);
       spill<M, N>(sum, y);
       finish_floats<M, N>(row, y, out, residual);
     }
@@ -363,8 +344,7 @@ struct Grouped {
 
 struct Real {
   static constexpr int vectors = 4;
-  static constexpr int most[5] = {0, 16, 12, 8, 6};
-  template <int M, int N>
+  template <int M, int N, bool bytes>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
@@ -388,13 +368,13 @@ struct Real {
 using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*);
 
 // The tiles of N vectors by their pixels.
-template <typename Kind, int N, int... M>
+template <typename Kind, bool bytes, int N, int... M>
 struct Tiles {
-  static constexpr Tile list[] = {&Kind::template tile<M, N>...};
+  static constexpr Tile list[] = {&Kind::template tile<M, N, bytes>...};
 };
 
 // Tiles of almost equal widths, whole groups of `together` pixels.
-inline void cover(const ConvRow& row, const Tile* tiles, int most, int together) {
+WUTDET_INLINE void cover(const ConvRow& row, const Tile* tiles, int most, int together) {
   const int groups = (row.pixels + together - 1) / together, per_tile = most / together;
   const int count = (groups + per_tile - 1) / per_tile, share = groups / count, larger = groups % count;
   const std::uint8_t* in = row.in;
@@ -412,21 +392,35 @@ inline void cover(const ConvRow& row, const Tile* tiles, int most, int together)
   }
 }
 
-template <typename Kind>
-void wide_row(const ConvRow& row) {
+template <typename Kind, bool bytes>
+void cover_by(const ConvRow& row) {
   switch (row.vectors) {
     case 1:
-      return cover(row, Tiles<Kind, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>::list, Kind::most[1], 4);
-    case 2: return cover(row, Tiles<Kind, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, Kind::most[2], 2);
-    case 3: return cover(row, Tiles<Kind, 3, 1, 2, 3, 4, 5, 6, 7, 8>::list, Kind::most[3], 1);
-    default: return cover(row, Tiles<Kind, 4, 1, 2, 3, 4, 5, 6>::list, Kind::most[4], 1);
+      return cover(row, Tiles<Kind, bytes, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>::list, 16, 4);
+    case 2: return cover(row, Tiles<Kind, bytes, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 2);
+    case 3: return cover(row, Tiles<Kind, bytes, 3, 1, 2, 3, 4, 5, 6, 7, 8>::list, 8, 1);
+    default: return cover(row, Tiles<Kind, bytes, 4, 1, 2, 3, 4, 5, 6>::list, 6, 1);
   }
 }
 
-void grouped_row(const ConvRow& row) {
-  if (row.vectors == 1) cover(row, Tiles<Grouped, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, Grouped::most[1], 4);
-  else cover(row, Tiles<Grouped, 2, 1, 2, 3, 4, 5, 6>::list, Grouped::most[2], 2);
+template <bool bytes>
+void cover_grouped(const ConvRow& row) {
+  if (row.vectors == 1)
+    cover(row, Tiles<Grouped, bytes, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 4);
+  else cover(row, Tiles<Grouped, bytes, 2, 1, 2, 3, 4, 5, 6>::list, 6, 2);
 }
+
+void int8_row(const ConvRow& row) {
+  if (row.to_u8 && !row.silu) cover_by<Int8, true>(row);
+  else cover_by<Int8, false>(row);
+}
+
+void grouped_row(const ConvRow& row) {
+  if (row.to_u8 && !row.silu) cover_grouped<true>(row);
+  else cover_grouped<false>(row);
+}
+
+void real_row(const ConvRow& row) { cover_by<Real, false>(row); }
 
 // Four taps of 64 channels at a time: interleaving their bytes gives the four vectors of a quad.
 void depthwise_int8(const ConvRow& row) {
@@ -453,11 +447,12 @@ void depthwise_int8(const ConvRow& row) {
     }
     std::uint8_t* out = row.out + x * row.out_step;
     const std::uint8_t* residual = row.residual != nullptr ? row.residual + x * row.residual_step : nullptr;
-    scale_tile<1, 4, false>(row, sum, row.to_u8 && !row.silu);
     if (row.to_u8 && !row.silu) {
-      finish<1, 4>(row, sum, out, residual);
+      scale_tile<true, false>(row, sum);
+      put_tile<1, 4>(row, sum, out, residual);
       continue;
     }
+    scale_tile<false, false>(row, sum);
     alignas(64) float y[64];
     if (row.to_u8) {
       spill<1, 4>(sum, y);
@@ -504,7 +499,7 @@ void depthwise_real(const ConvRow& row) {
       z = _mm512_inserti32x4(z, _mm_load_si128(reinterpret_cast<const __m128i*>(y + 32 + 4 * n)), 2);
       sum[0][n] = _mm512_inserti32x4(z, _mm_load_si128(reinterpret_cast<const __m128i*>(y + 48 + 4 * n)), 3);
     }
-    finish<1, 4>(row, sum, out, residual);
+    put_tile<1, 4>(row, sum, out, residual);
   }
 }
 
@@ -518,8 +513,8 @@ void widen(const std::uint8_t* in, std::size_t count, int zero, float scale, flo
   }
 }
 
-constexpr ConvKernels kKernels{"avx512vnni",    kLanes,      Int8::vectors,  Grouped::vectors, Real::vectors, &wide_row<Int8>,
-                               &grouped_row,    &wide_row<Real>, &depthwise_int8, &depthwise_real,  &widen};
+constexpr ConvKernels kKernels{"avx512vnni",    kLanes,      Int8::vectors,  Grouped::vectors, Real::vectors, int8_row,
+                               grouped_row,    real_row, depthwise_int8, depthwise_real, widen};
 
 }  // namespace
 
