@@ -137,4 +137,5 @@ NB_MODULE(_kernels, module) {
   wutdet::bind_evaluation(module);
   wutdet::bind_coco(module);
   wutdet::bind_lowbit(module);
+  wutdet::bind_engine(module);
 }

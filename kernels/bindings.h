@@ -35,4 +35,7 @@ void bind_coco(nb::module_& module);
 // Adds lowbit_encode, lowbit_decode and lowbit_has_fast_path.
 void bind_lowbit(nb::module_& module);
 
+// Adds Engine and ModelFault.
+void bind_engine(nb::module_& module);
+
 }  // namespace wutdet
