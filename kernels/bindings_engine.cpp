@@ -58,18 +58,11 @@ Result to_result(Tensor tensor) {
   return Result(kept->get(), shape.size(), shape.data(), owner, nullptr, dtype);
 }
 
-engine::EngineSettings settings_of(std::size_t threads, const std::string& program) { return {threads, program}; }
-
-void open_bytes(Engine* self, nb::bytes model, std::size_t threads, const std::string& program) {
+void open(Engine* self, nb::bytes model, std::size_t threads, const std::string& program) {
   const auto* data = reinterpret_cast<const std::uint8_t*>(model.c_str());
   const std::size_t size = model.size();
   nb::gil_scoped_release release;
-  new (self) Engine(engine::open_engine(engine::read_onnx(data, size), settings_of(threads, program)));
-}
-
-void open_path(Engine* self, const std::string& path, std::size_t threads, const std::string& program) {
-  nb::gil_scoped_release release;
-  new (self) Engine(engine::open_engine(engine::read_onnx_file(path), settings_of(threads, program)));
+  new (self) Engine(engine::open_engine(engine::read_onnx(data, size), {threads, program}));
 }
 
 std::vector<Result> run(const Engine& self, const std::vector<Array>& inputs) {
@@ -98,9 +91,8 @@ Described described(const std::vector<engine::Operand>& operands) {
 void bind_engine(nb::module_& module) {
   nb::exception<engine::ModelFault>(module, "ModelFault", PyExc_ValueError);
   nb::class_<Engine>(module, "Engine", "A model file on the native engine. Runs may overlap in several threads.")
-      .def("__init__", &open_bytes, nb::arg("model"), nb::arg("threads") = 0, nb::arg("program") = "auto")
-      .def("__init__", &open_path, nb::arg("path"), nb::arg("threads") = 0, nb::arg("program") = "auto",
-           "An ONNX file in memory or on disk. Raises ModelFault where it is damaged or has what is not supported.")
+      .def("__init__", &open, nb::arg("model"), nb::arg("threads") = 0, nb::arg("program") = "auto",
+           "The bytes of an ONNX file. Raises ModelFault where it is damaged or has what is not supported.")
       .def("run", &run, nb::arg("inputs"), "The outputs' arrays of the inputs' arrays (C order, the model's types).")
       .def_prop_ro("inputs", [](const Engine& self) { return described(self.inputs); }, "(name, type, dims) of each.")
       .def_prop_ro("outputs", [](const Engine& self) { return described(self.outputs); }, "(name, type, dims) of each.")

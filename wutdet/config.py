@@ -442,6 +442,8 @@ class DetectConfig:
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
+    backend: Literal["auto", "onnxruntime", "native"] = "auto"
+    """What runs the artefact: 'native' is wutdet's own engine; 'auto' takes onnxruntime."""
     save: Path | None = None
     """Folder (pictures) or .mp4 file (video) for annotated output."""
     coco: Path | None = None

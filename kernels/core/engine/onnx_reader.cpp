@@ -1,7 +1,5 @@
 #include "core/engine/onnx_reader.h"
 
-#include <cstdio>
-#include <memory>
 #include <algorithm>
 
 #include "core/engine/wire.h"
@@ -396,19 +394,6 @@ class Reader {
 
 Graph read_onnx(const std::uint8_t* data, std::size_t size, const Limits& limits) {
   return Reader(limits).read(Message(data, size, "model"));
-}
-
-Graph read_onnx_file(const std::string& path, const Limits& limits) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), &std::fclose);
-  if (!file) throw ModelFault("the file cannot be opened");
-  std::vector<std::uint8_t> data;
-  std::uint8_t block[1 << 16];
-  while (const std::size_t count = std::fread(block, 1, sizeof block, file.get())) {
-    data.insert(data.end(), block, block + count);
-    if (data.size() > limits.tensor_bytes) throw ModelFault("the file is too large");
-  }
-  if (std::ferror(file.get())) throw ModelFault("the file cannot be read");
-  return read_onnx(data.data(), data.size(), limits);
 }
 
 }  // namespace wutdet::engine

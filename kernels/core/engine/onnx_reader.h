@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "core/engine/graph.h"
 
@@ -14,12 +13,9 @@ inline constexpr std::int64_t kLowestOpset = 13, kHighestOpset = 22;
 inline constexpr const char* kLowbitDomain = "wutdet.lowbit";
 inline constexpr std::int64_t kLowbitVersion = 1;
 
-// The graph of a file in memory, which is copied from. Inputs have fixed sizes; every name is defined once, before it
+// The graph of a file in memory; everything is copied. Inputs have fixed sizes; every name is defined once, before it
 // is used; no external data, no subgraphs. Bodies of functions are not read: a call is known by its name, or refused
 // by `prepare`. Whether operators exist is not looked at here.
 Graph read_onnx(const std::uint8_t* data, std::size_t size, const Limits& limits = {});
-
-// The same of a file on disk. Throws ModelFault where it cannot be read.
-Graph read_onnx_file(const std::string& path, const Limits& limits = {});
 
 }  // namespace wutdet::engine
