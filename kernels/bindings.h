@@ -32,6 +32,9 @@ void bind_evaluation(nb::module_& module);
 // Adds read_coco_results and read_coco_truth.
 void bind_coco(nb::module_& module);
 
+// Adds _conv_isas, _conv_chosen and _conv_run.
+void bind_conv(nb::module_& module);
+
 // Adds lowbit_encode, lowbit_decode and lowbit_has_fast_path.
 void bind_lowbit(nb::module_& module);
 
