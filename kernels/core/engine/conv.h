@@ -39,7 +39,7 @@ enum class Number : std::uint8_t { u8, f32 };
 
 struct ConvSpec {
   // Geometry. Output pixel (y, x) sees input pixels (y * stride_h - pad_top + i * dilation_h, ...).
-  int in_channels = 0, out_channels = 0;  // in_channels of u8 inputs: a multiple of 4, unless depthwise
+  int in_channels = 0, out_channels = 0;  // in_channels of int8 weights: a multiple of 4, unless depthwise
   int kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1, pad_top = 0, pad_left = 0, dilation_h = 1, dilation_w = 1;
   bool depthwise = false;  // out_channels == in_channels, one filter each
 
@@ -90,6 +90,8 @@ struct ConvBlock {
   std::size_t weights = 0;  // offset in bytes
   std::size_t rows = 0;     // offset in `initial`, `scale`, `bias` (values)
   std::size_t groups = 0;   // offset in `group_scale` and `group_initial` (values)
+  int chain = 1;            // see conv_clip.h
+  std::size_t correction_steps = 0, corrections = 0;  // offsets (values; bytes)
 };
 
 // A convolution ready for one instruction set. Immutable; any number of threads may use it.
@@ -97,7 +99,8 @@ struct ConvLayer {
   ConvSpec spec;  // pointers are null: everything has been copied
   const ConvKernels* kernels = nullptr;
   std::vector<ConvBlock> blocks;
-  Packed weights, initial, scale, bias, group_scale, group_initial, table;
+  Packed weights, initial, scale, bias, group_scale, group_initial, table, corrections;
+  std::vector<std::int32_t> correction_steps;
   bool has_table = false;
   std::size_t quads = 0;  // steps of the inner loop; values for float weights
 

@@ -42,6 +42,11 @@ struct ConvRow {
   // [groups][vectors * lanes]:
   const float* group_scale;
   const std::int32_t* group_initial;
+  // Kernels whose products saturate at int16, see conv_clip.h: steps whose products can be added before they widen; the
+  // steps that have more weights to add, ending with INT32_MAX, and these weights, [correction][vector][lane][4].
+  int chain;
+  const std::int32_t* correction_steps;
+  const std::uint8_t* corrections;
   const std::uint8_t* table;   // null without one
   float inverse_scale, zero;   // applied if `quantise`
   float mix_own, mix_residual, mix_offset;
@@ -54,6 +59,7 @@ struct ConvKernels {
   const char* name;
   int lanes;                    // output channels of a vector; a multiple of 4
   int int8_vectors, grouped_vectors, float_vectors;  // most vectors of a block; depthwise blocks have kMaxVectors
+  bool clips;                   // needs weights of int8 layers (not depthwise) as conv_clip.h makes them
   ConvRowFunction int8, grouped, real, depthwise_int8, depthwise_real;
   // out[i] = float(in[i] - zero) * scale
   void (*widen)(const std::uint8_t* in, std::size_t count, int zero, float scale, float* out);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/engine/conv.h"
+#include "core/engine/conv_clip.h"
 #include "core/engine/conv_kernels.h"
 
 namespace wutdet::engine {
@@ -42,8 +43,8 @@ void check_numbers(const ConvSpec& s) {
   const double products = double(s.kernel_h) * s.kernel_w * (s.depthwise ? 1 : s.in_channels);
   if (products > 65536.0) refuse("more than 65,536 products per output");
   if (s.depthwise && s.in_channels != s.out_channels) refuse("depthwise layers have as many outputs as inputs");
-  if (s.input == Number::u8 && !s.depthwise && s.in_channels % 4 != 0)
-    refuse("in_channels of uint8 inputs must be a multiple of 4, received " + std::to_string(s.in_channels));
+  if (s.weights != nullptr && !s.depthwise && s.in_channels % 4 != 0)
+    refuse("in_channels of int8 weights must be a multiple of 4, received " + std::to_string(s.in_channels));
   if (s.input_zero < 0 || s.input_zero > 255) refuse("input_zero must be 0..255");
   if (s.weights != nullptr) {
     if (s.input != Number::u8) refuse("int8 weights need a uint8 input");
@@ -154,6 +155,27 @@ void place_groups(ConvLayer& layer, const ConvBlock& block, const Shape& shape, 
   }
 }
 
+void clip_blocks(ConvLayer& layer, const Shape& shape) {
+  // A tap's steps, or the largest power of two that divides a tap's and a group's.
+  std::size_t unit = std::size_t(layer.spec.in_channels) / 4;
+  if (layer.spec.group != 0)
+    for (unit = 4; unit > 1 && (layer.spec.in_channels % (4 * unit) != 0 || layer.spec.group % (4 * unit) != 0);) unit /= 2;
+  std::vector<std::int8_t> corrections;
+  for (ConvBlock& block : layer.blocks) {
+    const std::size_t lanes = std::size_t(block.vectors) * shape.lanes;
+    std::int8_t* weights = layer.weights.as<std::int8_t>() + block.weights;
+    const Clipped clipped = clip(weights, shape.steps, lanes, unit);
+    std::copy(clipped.weights.begin(), clipped.weights.end(), weights);
+    block.chain = clipped.chain;
+    block.correction_steps = layer.correction_steps.size();
+    block.corrections = corrections.size();
+    layer.correction_steps.insert(layer.correction_steps.end(), clipped.steps.begin(), clipped.steps.end());
+    corrections.insert(corrections.end(), clipped.corrections.begin(), clipped.corrections.end());
+  }
+  layer.corrections = Packed(corrections.size());
+  std::copy(corrections.begin(), corrections.end(), layer.corrections.as<std::int8_t>());
+}
+
 }  // namespace
 
 void Packed::Free::operator()(std::uint8_t* data) const { ::operator delete[](data, std::align_val_t{kAlign}); }
@@ -166,7 +188,7 @@ Packed::Packed(std::size_t bytes) : bytes_(bytes) {
 
 std::size_t ConvLayer::bytes() const {
   return weights.bytes() + initial.bytes() + scale.bytes() + bias.bytes() + group_scale.bytes() +
-         group_initial.bytes() + table.bytes();
+         group_initial.bytes() + table.bytes() + corrections.bytes();
 }
 
 ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
@@ -224,6 +246,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
     else place_int8(layer, block, shape, reinterpret_cast<std::int8_t*>(out));
     if (groups) place_groups(layer, block, shape, groups);
   }
+  if (kernels.clips && !shape.real && !spec.depthwise) clip_blocks(layer, shape);
   if (spec.table != nullptr) {
     layer.table = Packed(256);
     std::memcpy(layer.table.as<std::uint8_t>(), spec.table, 256);

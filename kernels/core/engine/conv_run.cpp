@@ -156,6 +156,9 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
     row.bias = layer.bias.as<float>() + block.rows;
     row.group_scale = layer.group_scale.as<float>() + (layer.group_scale.bytes() ? block.groups : 0);
     row.group_initial = layer.group_initial.as<std::int32_t>() + (layer.group_initial.bytes() ? block.groups : 0);
+    row.chain = block.chain;
+    row.correction_steps = layer.correction_steps.data() + block.correction_steps;
+    row.corrections = layer.corrections.as<std::uint8_t>() + block.corrections;
     row_function(row);
   };
 
