@@ -46,10 +46,16 @@ unsigned saved_registers() {
 
 [[maybe_unused]] bool has_avxvnni() { return has_avx2() && bit(leaf(7, 1).a, 4); }
 
+// AVX-512 F, VL and VNNI.
+[[maybe_unused]] bool has_vnni256() {
+  const Leaf seven = leaf(7, 0);
+  return has_avx2() && (saved_registers() & 0xE6) == 0xE6 && bit(seven.b, 16) && bit(seven.b, 31) && bit(seven.c, 11);
+}
+
+// The same, DQ, BW and VBMI.
 [[maybe_unused]] bool has_avx512vnni() {
   const Leaf seven = leaf(7, 0);
-  return has_avx2() && (saved_registers() & 0xE6) == 0xE6 && bit(seven.b, 16) && bit(seven.b, 17) &&
-         bit(seven.b, 30) && bit(seven.b, 31) && bit(seven.c, 1) && bit(seven.c, 11);  // F, DQ, BW, VL, VBMI, VNNI
+  return has_vnni256() && bit(seven.b, 17) && bit(seven.b, 30) && bit(seven.c, 1);
 }
 #elif defined(__aarch64__) && defined(__linux__)
 [[maybe_unused]] bool has_neondot() { return (getauxval(AT_HWCAP) >> 20) & 1; }
