@@ -65,9 +65,10 @@ double fma256_peak() {
          });
 }
 double peak_of(const std::string& kernels, bool real) {
+  if (kernels == "vnni256" || kernels == "avxvnni") return fma256_peak() * (real ? 1 : 4);
   if (kernels == "avx512vnni") return real ? fma512_peak() : vnni512_peak();
   // Without VNNI: one multiply of pairs, one to widen (or two), so half of what vfmadd's ports give in bytes.
-  if (kernels == "avx2" || kernels == "avxvnni") return fma256_peak() * (real ? 1 : 2);
+  if (kernels == "avx2") return fma256_peak() * (real ? 1 : 2);
   return 0;
 }
 #else
@@ -148,8 +149,19 @@ int main(int count, char** arguments) {
     const ConvCall call = bind(layer, in, out, nullptr);
     Packed scratch(call.scratch_bytes);
     const double macs = double(l.height) * l.width * l.out * l.kernel * l.kernel * (l.depthwise ? 1 : l.in);
-    const double time =
-        best(repeats, [&] { run(call, 0, l.height, 0, block_count(layer), scratch.as<void>()); });
+    // Parts of a layer are timed one by one, their best times added: a whole layer would seldom run undisturbed.
+    const int parts = std::min(l.height, std::max(1, int(macs / 2e7)));
+    std::vector<double> part_time(parts, 1e9);
+    for (int repeat = 0; repeat < repeats; ++repeat) {
+      for (int part = 0; part < parts; ++part) {
+        const int first = l.height * part / parts, last = l.height * (part + 1) / parts;
+        part_time[part] = std::min(part_time[part], best(1, [&] {
+                                     run(call, first, last, 0, block_count(layer), scratch.as<void>());
+                                   }));
+      }
+    }
+    double time = 0;
+    for (const double part : part_time) time += part;
     all_seconds += time * l.often;
     all_macs += macs * l.often;
     std::printf("%5d %4dx%-4d %4d %4d %2d %2d %10.1f %7.1f %5.1f%%%s\n", l.often, l.height, l.width, l.in, l.out,

@@ -213,6 +213,9 @@ WUTDET_INLINE const std::uint8_t* accumulate(__m256i (&sum)[M][N], const std::ui
                                              int steps, const std::uint8_t* w) {
   constexpr int chain = Op::chain;
   do {
+    __m256i weights[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) weights[n] = Op::hold(w + 32 * n);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
       __m256i part[N];
@@ -220,7 +223,7 @@ WUTDET_INLINE const std::uint8_t* accumulate(__m256i (&sum)[M][N], const std::ui
       for (int c = 0; c < chain; ++c) {
         const __m256i x = four_bytes(p + m * step + 4 * c);
 #pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) Op::add(sum[m][n], part[n], c, x, w + (c * N + n) * 32);
+        for (int n = 0; n < N; ++n) Op::add(sum[m][n], part[n], c, x, weights[n], w + (c * N + n) * 32);
       }
     }
     p += 4 * chain;
@@ -230,19 +233,22 @@ WUTDET_INLINE const std::uint8_t* accumulate(__m256i (&sum)[M][N], const std::ui
   return w;
 }
 
-// Four products per lane added to an int32, of bytes and signed bytes.
+// Four products per lane added to an int32, of bytes and signed bytes. Weights are held in registers over the pixels of
+// a step where there are enough of them, or else read again: `hold`.
 #ifdef WUTDET_YMM_DOT
 struct Dot {
   static constexpr int chain = 1;
-  static WUTDET_INLINE void add(__m256i& sum, __m256i&, int, __m256i x, const std::uint8_t* w) {
-    WUTDET_YMM_DOT(sum, x, *reinterpret_cast<const __m256i_u*>(w));
+  static WUTDET_INLINE __m256i hold(const std::uint8_t* w) { return load(w); }
+  static WUTDET_INLINE void add(__m256i& sum, __m256i&, int, __m256i x, __m256i w, const std::uint8_t*) {
+    WUTDET_YMM_DOT(sum, x, w);
   }
 };
 #else
 template <int length>
 struct Chain {
   static constexpr int chain = length;
-  static WUTDET_INLINE void add(__m256i& sum, __m256i& part, int at, __m256i x, const std::uint8_t* w) {
+  static WUTDET_INLINE __m256i hold(const std::uint8_t*) { return _mm256_setzero_si256(); }
+  static WUTDET_INLINE void add(__m256i& sum, __m256i& part, int at, __m256i x, __m256i, const std::uint8_t* w) {
     const __m256i pairs = _mm256_maddubs_epi16(x, load(w));
     part = at == 0 ? pairs : _mm256_add_epi16(part, pairs);
     if (at == chain - 1) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
@@ -251,8 +257,9 @@ struct Chain {
 #endif
 struct Fma {
   static constexpr int chain = 1;
-  static WUTDET_INLINE void add(__m256i& sum, __m256i&, int, __m256i x, const std::uint8_t* w) {
-    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "xm"(*reinterpret_cast<const __m256i_u*>(w)));
+  static WUTDET_INLINE __m256i hold(const std::uint8_t* w) { return load(w); }
+  static WUTDET_INLINE void add(__m256i& sum, __m256i&, int, __m256i x, __m256i w, const std::uint8_t*) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
   }
 };
 
