@@ -513,7 +513,7 @@ void widen(const std::uint8_t* in, std::size_t count, int zero, float scale, flo
   }
 }
 
-constexpr ConvKernels kKernels{"avx512vnni", kLanes,      Int8::vectors, Grouped::vectors, Real::vectors, false,
+constexpr ConvKernels kKernels{"avx512vnni", kLanes,      Int8::vectors, Grouped::vectors, Real::vectors, false, false,
                                int8_row,     grouped_row, real_row,      depthwise_int8,   depthwise_real, widen};
 
 }  // namespace

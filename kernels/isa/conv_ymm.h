@@ -586,7 +586,7 @@ constexpr bool kClips = false;
 #else
 constexpr bool kClips = true;
 #endif
-constexpr ConvKernels kKernels{WUTDET_YMM_NAME, kLanes,      2,        2,              2,              kClips,
+constexpr ConvKernels kKernels{WUTDET_YMM_NAME, kLanes,      2,        2,              2,              kClips, false,
                                int8_row,        grouped_row, real_row, depthwise_int8, depthwise_real, widen};
 
 }  // namespace

@@ -60,6 +60,7 @@ struct ConvKernels {
   int lanes;                    // output channels of a vector; a multiple of 4
   int int8_vectors, grouped_vectors, float_vectors;  // most vectors of a block; depthwise blocks have kMaxVectors
   bool clips;                   // needs weights of int8 layers (not depthwise) as conv_clip.h makes them
+  bool signed_inputs;           // int8 layers (not depthwise) take 128 off every input: sums start from 128 * weights
   ConvRowFunction int8, grouped, real, depthwise_int8, depthwise_real;
   // out[i] = float(in[i] - zero) * scale
   void (*widen)(const std::uint8_t* in, std::size_t count, int zero, float scale, float* out);

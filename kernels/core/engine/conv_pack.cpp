@@ -109,8 +109,9 @@ void place_real(const ConvLayer& layer, const ConvBlock& block, const Shape& sha
   }
 }
 
-// The integer that the accumulator starts from; throws if a sum could leave int32.
-std::int32_t initial_sum(const ConvSpec& s, const Shape& shape, std::size_t channel) {
+// The integer that the accumulator starts from, `shift` times the weights above what the formula says; throws if a sum
+// could leave int32.
+std::int32_t initial_sum(const ConvSpec& s, const Shape& shape, std::size_t channel, int shift) {
   const std::int8_t* w = s.weights + channel * shape.per_filter;
   std::int64_t sum = 0, above = 0, below = 0;
   for (std::size_t k = 0; k < shape.per_filter; ++k) {
@@ -125,10 +126,11 @@ std::int32_t initial_sum(const ConvSpec& s, const Shape& shape, std::size_t chan
     if (most * std::fabs(double(s.scale[channel])) + std::fabs(s.bias ? double(s.bias[channel]) : 0.0) > kLargest)
       refuse("results of output channel " + std::to_string(channel) + " leave int32: scale too large");
   }
-  return static_cast<std::int32_t>(start);
+  // The kernels' sums wrap around: where theirs start, and pass, may lie outside int32, if only they end inside.
+  return static_cast<std::int32_t>(static_cast<std::uint32_t>(start + shift * sum));
 }
 
-void place_groups(ConvLayer& layer, const ConvBlock& block, const Shape& shape, std::size_t groups) {
+void place_groups(ConvLayer& layer, const ConvBlock& block, const Shape& shape, std::size_t groups, int shift) {
   const ConvSpec& s = layer.spec;
   const std::size_t row = std::size_t(block.vectors) * shape.lanes;
   for (int c = 0; c < block.channels; ++c) {
@@ -146,7 +148,7 @@ void place_groups(ConvLayer& layer, const ConvBlock& block, const Shape& shape, 
       if (!std::isfinite(scale)) refuse("group scales must be finite");
       most += std::fabs(double(scale)) * 255 * size;
       layer.group_scale.as<float>()[block.groups + g * row + lane] = scale;
-      layer.group_initial.as<std::int32_t>()[block.groups + g * row + lane] = -s.input_zero * sum;
+      layer.group_initial.as<std::int32_t>()[block.groups + g * row + lane] = (shift - s.input_zero) * sum;
     }
     if (s.output == Number::u8 && !s.silu &&
         most * 1.001 * std::fabs(double(s.scale[channel])) + std::fabs(s.bias ? double(s.bias[channel]) : 0.0) >
@@ -221,6 +223,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
     rows += row;
     group_rows += groups * row;
   }
+  const int shift = kernels.signed_inputs ? 128 : 0;
   layer.weights = Packed(weights);
   layer.bias = Packed(rows * 4);
   if (!shape.real) layer.scale = Packed(rows * 4);
@@ -239,12 +242,12 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
       if (shape.real) continue;
       layer.scale.as<float>()[at] = spec.scale[channel];
       if (!std::isfinite(spec.scale[channel])) refuse("scales must be finite");
-      if (!groups) layer.initial.as<std::int32_t>()[at] = initial_sum(spec, shape, channel);
+      if (!groups) layer.initial.as<std::int32_t>()[at] = initial_sum(spec, shape, channel, spec.depthwise ? 0 : shift);
     }
     std::uint8_t* out = layer.weights.as<std::uint8_t>() + block.weights;
     if (shape.real) place_real(layer, block, shape, reinterpret_cast<float*>(out));
     else place_int8(layer, block, shape, reinterpret_cast<std::int8_t*>(out));
-    if (groups) place_groups(layer, block, shape, groups);
+    if (groups) place_groups(layer, block, shape, groups, shift);
   }
   if (kernels.clips && !shape.real && !spec.depthwise) clip_blocks(layer, shape);
   if (spec.table != nullptr) {

@@ -153,7 +153,7 @@ void widen(const std::uint8_t* in, std::size_t count, int zero, float scale, flo
   for (std::size_t i = 0; i < count; ++i) out[i] = static_cast<float>(in[i] - zero) * scale;
 }
 
-constexpr ConvKernels kKernels{"scalar", kLanes, 1,    1, 1, false, int8, grouped,
+constexpr ConvKernels kKernels{"scalar", kLanes, 1,    1, 1, false, false, int8, grouped,
                                real,     depthwise_int8, depthwise_real, widen};
 
 }  // namespace
