@@ -32,16 +32,15 @@ def test_every_file_is_checked():
 @pytest.mark.parametrize(("file", "flags"), [(file, flags) for file, _, flags in CALLS])
 def test_only_the_table_is_visible(tmp_path, file, flags):
     # Without optimisation nothing is inlined away: a function that could be shared shows.
-    subprocess.run(
-        [compiler_of(file), "-std=c++17", "-O0", "-w", "-ffp-contract=off", "-I", str(KERNELS), *flags.split(";")]
-        + ["-c", str(KERNELS / "isa" / file), "-o", str(tmp_path / "isa.o")],
-        check=True,
-    )
+    options = ["-std=c++17", "-O0", "-w", "-ffp-contract=off", f"-I{KERNELS}", *flags.split(";")]
+    source, target = str(KERNELS / "isa" / file), str(tmp_path / "isa.o")
+    subprocess.run([compiler_of(file), *options, "-c", source, "-o", target], check=True)
     lines = subprocess.run(
-        ["nm", "--defined-only", "--extern-only", "--demangle", str(tmp_path / "isa.o")],
+        ["nm", "--defined-only", "--extern-only", "--demangle", target],
         capture_output=True,
         text=True,
         check=True,
     ).stdout.splitlines()
-    kinds = [line.split(maxsplit=2)[1:] for line in lines]
+    # A pointer to the library's handler of exceptions, the same in every file.
+    kinds = [line.split(maxsplit=2)[1:] for line in lines if "DW.ref.__gxx_personality_v0" not in line]
     assert len(kinds) == 1 and kinds[0][0] == "T" and kinds[0][1].startswith("wutdet::"), kinds
