@@ -13,6 +13,7 @@
 
 #include "bindings.h"
 #include "core/engine/engine.h"
+#include "core/engine/fused.h"
 #include "core/engine/onnx_reader.h"
 
 namespace wutdet {
@@ -77,6 +78,30 @@ std::vector<Result> run(const Engine& self, const std::vector<Array>& inputs) {
   return out;
 }
 
+using Layer = std::tuple<std::string, std::string, std::string, std::uint64_t, double>;
+
+// Runs once with a clock at every step.
+std::vector<Layer> layers(const Engine& self, const std::vector<Array>& inputs) {
+  const auto* fused = dynamic_cast<const engine::FusedProgram*>(self.program.get());
+  if (!fused) throw nb::value_error("only the program 'fused' has layers");
+  std::vector<Tensor> tensors;
+  for (const Array& input : inputs) tensors.push_back(borrowed(input));
+  std::vector<engine::StepTime> times;
+  {
+    nb::gil_scoped_release release;
+    fused->run_timed(tensors, times);
+  }
+  std::vector<Layer> out;
+  for (const engine::StepTime& time : times)
+    out.emplace_back(time.name, time.kind, time.shape, time.macs, time.seconds);
+  return out;
+}
+
+std::string isa_of(const Engine& self) {
+  const auto* fused = dynamic_cast<const engine::FusedProgram*>(self.program.get());
+  return fused ? fused->isa() : "";
+}
+
 using Described = std::vector<std::tuple<std::string, std::string, std::vector<std::int64_t>>>;
 
 Described described(const std::vector<engine::Operand>& operands) {
@@ -98,6 +123,9 @@ void bind_engine(nb::module_& module) {
       .def_prop_ro("outputs", [](const Engine& self) { return described(self.outputs); }, "(name, type, dims) of each.")
       .def_prop_ro("metadata", [](const Engine& self) { return self.metadata; })
       .def_prop_ro("operators", [](const Engine& self) { return self.operators; }, "Name to number of nodes.")
+      .def("layers", &layers, nb::arg("inputs"),
+           "One run: (name, kind, shape, multiplications, seconds) of every step of the program 'fused'.")
+      .def_prop_ro("isa", &isa_of, "Which kernels the program 'fused' has; empty for others.")
       .def_prop_ro("program", [](const Engine& self) { return std::string(self.program->name()); }, "What runs it.");
 }
 

@@ -27,7 +27,7 @@ struct Engine {
 
 struct EngineSettings {
   std::size_t threads = 0;       // 0 means all of the machine
-  std::string program = "auto";  // or "generic": the interpreter
+  std::string program = "auto";  // "fused", or "generic": the interpreter
 };
 
 // Takes a graph as read and picks the program: the one that the settings name, else the environment variable

@@ -5,9 +5,11 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "core/engine/attention.h"
 #include "core/engine/conv_kernels.h"
 #include "core/engine/dispatch.h"
 #include "core/engine/image_ops.h"
+#include "core/engine/subnormals.h"
 
 namespace wutdet::engine {
 namespace {
@@ -40,6 +42,8 @@ const char* name_of(StepKind kind) {
 struct Bound {
   View in, second, out;  // of images
   ConvCall call;
+  std::vector<AttentionHead> heads;
+  AttentionFunction attention = nullptr;
   int rows = 1, parts = 1;
   std::size_t scratch = 0;  // of all parts, offset in the workspace's scratch
   // Borders that this step writes: those of images that nothing has written before.
@@ -64,8 +68,8 @@ namespace {
 
 class Binder {
  public:
-  Binder(const Plan& plan, const Layout& layout, int threads, Workspace& workspace)
-      : plan_(plan), layout_(layout), threads_(threads), to_(workspace) {}
+  Binder(const Plan& plan, const Layout& layout, const ConvKernels& kernels, int threads, Workspace& workspace)
+      : plan_(plan), layout_(layout), kernels_(kernels), threads_(threads), to_(workspace) {}
 
   void bind() {
     to_.memory = Packed(std::max<std::size_t>(layout_.bytes, 1));
@@ -88,7 +92,6 @@ class Binder {
     std::size_t scratch = 0;
     for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
       bind_step(static_cast<int>(i));
-      to_.steps[i].scratch = to_.steps[i].call.scratch_bytes;
       scratch = std::max(scratch, to_.steps[i].scratch * static_cast<std::size_t>(to_.steps[i].parts));
     }
     to_.scratch = Packed(std::max<std::size_t>(scratch, 1));
@@ -135,7 +138,9 @@ class Binder {
     bound.rows = out_image ? bound.out.height : bound.in.height;
     if (step.kind == StepKind::conv)
       bound.call = engine::bind(*step.conv, bound.in, bound.out, step.inputs.size() > 1 ? &bound.second : nullptr);
-    const std::uint64_t work = step.kind == StepKind::conv
+    bound.scratch = bound.call.scratch_bytes;
+    if (step.kind == StepKind::attention) bind_attention(step, bound);
+    const std::uint64_t work = step.macs > 0
                                    ? step.macs / kMacsOfPart
                                    : element_count(plan_.items[step.outputs[0]].dims) *
                                          size_of(plan_.items[step.outputs[0]].type) / kBytesOfPart;
@@ -143,13 +148,40 @@ class Binder {
     bound.parts = static_cast<int>(std::clamp<std::uint64_t>(work, 1, most));
   }
 
+  void bind_attention(const Step& step, Bound& bound) const {
+    const Item& out = plan_.items[step.outputs[0]];
+    const int pixels = bound.out.height * bound.out.width, values = bound.out.channels / step.heads,
+              channels = 2 * step.key_channels + values;
+    bound.attention = attention_for(kernels_);
+    for (int h = 0; h < step.heads; ++h) {
+      AttentionHead head{};
+      head.q = static_cast<const float*>(bound.in.data) + h * channels;
+      head.v = head.q + 2 * step.key_channels;
+      head.q_step = head.v_step = bound.in.pixel_stride / 4;
+      head.k = to_.dense[step.inputs[1]].data<float>() + std::ptrdiff_t{h * channels + step.key_channels} * pixels;
+      head.k_step = pixels;
+      head.out = static_cast<float*>(bound.out.data) + h * values;
+      head.out_step = bound.out.pixel_stride / 4;
+      head.pixels = pixels;
+      head.key_channels = step.key_channels;
+      head.value_channels = values;
+      head.factor = step.factor;
+      bound.heads.push_back(head);
+    }
+    const std::size_t floats = attention_scratch(element_count(out.dims) / static_cast<std::size_t>(out.channels()),
+                                                 static_cast<std::size_t>(step.key_channels));
+    bound.scratch = (floats * sizeof(float) + 63) / 64 * 64;
+  }
+
   const Plan& plan_;
   const Layout& layout_;
+  const ConvKernels& kernels_;
   const int threads_;
   Workspace& to_;
 };
 
 void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound, int part) {
+  const NoSubnormals fast;
   const int first = static_cast<int>(std::int64_t{bound.rows} * part / bound.parts),
             last = static_cast<int>(std::int64_t{bound.rows} * (part + 1) / bound.parts);
   const Item& out = plan.items[step.outputs[0]];
@@ -178,8 +210,10 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
     }
     case StepKind::quantise: quantise(bound.in, bound.out, out.quant.scale, out.quant.zero, first, last); break;
     case StepKind::to_image: {
-      const float* dense = space.dense[step.inputs[0]].data<float>();
-      if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, out.quant.scale, out.quant.zero, first, last);
+      const Tensor& in = space.dense[step.inputs[0]];
+      const float* dense = in.data<float>();
+      if (in.type == DataType::U8) bytes_from_dense(in.data<std::uint8_t>(), bound.out, first, last);
+      else if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, out.quant.scale, out.quant.zero, first, last);
       else floats_from_dense(dense, bound.out, first, last);
       break;
     }
@@ -191,7 +225,25 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
       else dense_from_bytes(bound.in, dense.data<float>(), in.quant.scale, in.quant.zero, first, last);
       break;
     }
-    case StepKind::attention: break;
+    case StepKind::attention: {
+      // Pixels in one go where they follow each other in the output, else row by row.
+      const bool joined = bound.out.row_stride == bound.out.width * bound.out.pixel_stride;
+      for (AttentionHead head : bound.heads) {
+        head.scratch = reinterpret_cast<float*>(space.scratch.as<std::uint8_t>() +
+                                                bound.scratch * static_cast<std::size_t>(part));
+        const int width = bound.out.width;
+        if (joined) {
+          bound.attention(head, first * width, last * width);
+        } else {
+          float* const out_rows = head.out;
+          for (int y = first; y < last; ++y) {
+            head.out = out_rows + y * (bound.out.row_stride / 4 - width * head.out_step);
+            bound.attention(head, y * width, (y + 1) * width);
+          }
+        }
+      }
+      break;
+    }
     case StepKind::node: step.node->run(bound.dense_inputs, bound.dense_outputs); break;
   }
 }
@@ -199,7 +251,7 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
 }  // namespace
 
 FusedProgram::FusedProgram(Graph graph, int threads, const Limits& limits)
-    : isa_(chosen_kernels().name), plan_(lower(std::move(graph), limits, chosen_kernels())), pool_(threads) {
+    : kernels_(chosen_kernels()), plan_(lower(std::move(graph), limits, kernels_)), pool_(threads) {
   layout_ = lay_out(plan_, limits);
   for (std::size_t item = 0; item < plan_.items.size(); ++item) {
     const int root = place_of(plan_.items, static_cast<int>(item)).item;
@@ -211,6 +263,8 @@ FusedProgram::FusedProgram(Graph graph, int threads, const Limits& limits)
 
 FusedProgram::~FusedProgram() = default;
 
+const char* FusedProgram::isa() const { return kernels_.name; }
+
 std::unique_ptr<Workspace> FusedProgram::take_workspace() const {
   {
     const std::lock_guard lock(mutex_);
@@ -221,7 +275,7 @@ std::unique_ptr<Workspace> FusedProgram::take_workspace() const {
     }
   }
   auto made = std::make_unique<Workspace>();
-  Binder(plan_, layout_, pool_.threads(), *made).bind();
+  Binder(plan_, layout_, kernels_, pool_.threads(), *made).bind();
   return made;
 }
 

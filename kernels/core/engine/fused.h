@@ -36,14 +36,14 @@ class FusedProgram : public Program {
 
   const Plan& plan() const { return plan_; }
   std::size_t working_bytes() const { return layout_.bytes; }
-  const char* isa() const { return isa_; }
+  const char* isa() const;  // of the kernels
 
  private:
   std::vector<Tensor> run(const std::vector<Tensor>& inputs, std::vector<StepTime>* times) const;
   std::unique_ptr<Workspace> take_workspace() const;
   void return_workspace(std::unique_ptr<Workspace> workspace) const;
 
-  const char* isa_;
+  const ConvKernels& kernels_;
   Plan plan_;
   Layout layout_;
   std::vector<int> borrowed_;  // items whose values lie in the caller's inputs

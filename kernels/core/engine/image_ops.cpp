@@ -92,6 +92,14 @@ void from_dense(const From* in, const View& out, int first, int last, const Conv
   for (int y = first; y < last; ++y) {
     const From* row = in + static_cast<std::size_t>(y) * static_cast<std::size_t>(out.width);
     To* to = row_of<To>(out, y);
+    if (out.channels == 3 && step == 3) {  // pictures
+      for (int x = 0; x < out.width; ++x) {
+        to[3 * x] = convert(row[x]);
+        to[3 * x + 1] = convert(row[plane + static_cast<std::size_t>(x)]);
+        to[3 * x + 2] = convert(row[2 * plane + static_cast<std::size_t>(x)]);
+      }
+      continue;
+    }
     for_tiles(out.width, out.channels, [&](int x0, int x1, int c0, int c1) {
       for (int x = x0; x < x1; ++x)
         for (int c = c0; c < c1; ++c) to[x * step + c] = convert(row[static_cast<std::size_t>(c) * plane + x]);
@@ -214,6 +222,10 @@ void floats_from_dense(const float* in, const View& out, int first, int last) {
 void bytes_from_dense(const float* in, const View& out, float scale, int zero, int first, int last) {
   from_dense<float, std::uint8_t>(in, out, first, last,
                                   [&](float x) { return to_code(x, scale, static_cast<float>(zero)); });
+}
+
+void bytes_from_dense(const std::uint8_t* in, const View& out, int first, int last) {
+  from_dense<std::uint8_t, std::uint8_t>(in, out, first, last, [](std::uint8_t q) { return q; });
 }
 
 void dense_from_floats(const View& in, float* out, int first, int last) {

@@ -39,6 +39,7 @@ void quantise(const View& in, const View& out, float scale, int zero, int first,
 // side has floats.
 void floats_from_dense(const float* in, const View& out, int first, int last);
 void bytes_from_dense(const float* in, const View& out, float scale, int zero, int first, int last);
+void bytes_from_dense(const std::uint8_t* in, const View& out, int first, int last);
 void dense_from_floats(const View& in, float* out, int first, int last);
 void dense_from_bytes(const View& in, float* out, float scale, int zero, int first, int last);
 void dense_bytes(const View& in, std::uint8_t* out, int first, int last);

@@ -211,6 +211,7 @@ Plan Lowering::run() {
       else if (op == "MaxPool") lowered = lower_max_pool(node);
       else if (op == "Resize") lowered = lower_resize(node);
       else if (op == "Add") lowered = lower_add(node);
+      else if (op == "Reshape") lowered = lower_attention(node);
     }
     if (!lowered) keep_node(node);
     done_[i] = 1;

@@ -68,6 +68,11 @@ class Lowering {
   bool slice_value(int from, int to, std::int64_t channel);
   std::optional<Window> window_of(const Node& node) const;
 
+  // lower_attention.cpp
+  bool lower_attention(int node);
+  std::optional<float> factor_of(int node, int value) const;
+  bool swaps_last_axes(const Node& node) const;
+
   // lower_table.cpp
   struct ByteFunction {
     std::array<std::uint8_t, 256> table;

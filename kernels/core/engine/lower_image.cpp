@@ -48,6 +48,11 @@ bool Lowering::lower_dequantize(int index) {
   const Node& node = graph_.nodes[index];
   const int x = node.inputs[0];
   const auto quant = quant_of(node);
+  if (quant && forms_[x].bytes < 0 && is_image_shape(x) && graph_.values[x].type == DataType::U8) {
+    const int image = new_image(DataType::U8, dims(x), *quant);
+    add_step(StepKind::to_image, node, {dense_of(x, node)}, {image});
+    forms_[x].bytes = image;
+  }
   if (!quant || forms_[x].bytes < 0 || !(plan_.items[forms_[x].bytes].quant == *quant)) return false;
   forms_[node.outputs[0]].bytes = forms_[x].bytes;
   return true;

@@ -51,7 +51,7 @@ enum class StepKind : std::uint8_t {
   upsample,   // nearest, by whole numbers
   widen,      // bytes -> floats
   quantise,   // floats -> bytes
-  to_image,   // dense floats -> image, quantised where that is of bytes
+  to_image,   // dense -> image; floats are quantised where that is of bytes
   to_dense,   // image -> dense; bytes become floats where that is of floats
   attention,  // see attention.h
   node,       // an operator of the graph, on dense tensors
