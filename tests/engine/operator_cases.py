@@ -1,4 +1,4 @@
-"""Random graphs of one operator each, small, with their inputs: for tests against onnxruntime, and seeds for fuzzing."""
+"""Random small graphs of one operator each, with inputs: for tests against onnxruntime, and as seeds for fuzzing."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def _floats(rng, shape) -> np.ndarray:
 def _broadcast_pair(rng) -> tuple[tuple[int, ...], tuple[int, ...]]:
     shape = _shape(rng)
     a = [size if rng.random() < 0.7 else 1 for size in shape]
-    b = [size if size == a[i] and rng.random() < 0.7 else (shape[i] if a[i] == 1 else 1) for i, size in enumerate(shape)]
+    b = [
+        size if size == a[i] and rng.random() < 0.7 else (shape[i] if a[i] == 1 else 1) for i, size in enumerate(shape)
+    ]
     return tuple(a), tuple(b[int(rng.integers(0, len(b) + 1)) :])
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from operator_cases import OPERATORS, PACKED, graph_of, one, packed_case, random_packed_weight
 from onnx import helper
-
+from operator_cases import OPERATORS, PACKED, graph_of, one, packed_case, random_packed_weight
 from wutdet._kernels import Engine, ModelFault
 
 CASES_EACH = 40
@@ -23,8 +22,12 @@ def expected(case) -> list[np.ndarray]:
     return session.run(None, dict(zip([i.name for i in session.get_inputs()], case.feeds, strict=True)))
 
 
+def interpreter(model: onnx.ModelProto) -> Engine:
+    return Engine(model.SerializeToString(), program="generic")
+
+
 def ours(case) -> list[np.ndarray]:
-    return Engine(case.model.SerializeToString(), program="generic").run(case.feeds)
+    return interpreter(case.model).run(case.feeds)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -52,7 +55,7 @@ def test_packed_weight_equals_every_bit(number_format, options, rng):
         model = onnx.ModelProto()
         model.CopyFrom(case.model)
         model.graph.output[0].name = "layer.weight"
-        (decoded,) = Engine(model.SerializeToString()).run(case.feeds)
+        (decoded,) = interpreter(model).run(case.feeds)
         assert decoded.shape == (o, i, h, w)
         np.testing.assert_array_equal(decoded.view(np.uint32), kernel.view(np.uint32))
         np.testing.assert_allclose(ours(case)[0], expected(case)[0], rtol=1e-5, atol=1e-3)
@@ -89,7 +92,7 @@ def test_top_k_takes_nan_as_largest():
 )
 def test_data_that_leads_nowhere(op, feeds, attributes, message):
     kind = next(iter(feeds.values())).dtype
-    engine = Engine(one(op, feeds, outputs={"y": kind}, **attributes).model.SerializeToString())
+    engine = interpreter(one(op, feeds, outputs={"y": kind}, **attributes).model)
     with pytest.raises(ModelFault, match=message):
         engine.run(list(feeds.values()))
 
@@ -111,7 +114,7 @@ def test_unknown_operators_are_named():
 
 
 def test_inputs_are_checked():
-    engine = Engine(one("Sigmoid", {"x": np.ones((2, 3), np.float32)}).model.SerializeToString())
+    engine = interpreter(one("Sigmoid", {"x": np.ones((2, 3), np.float32)}).model)
     assert engine.inputs == [("x", "float32", [2, 3])]
     assert engine.outputs == [("y", "float32", [2, 3])]
     assert engine.operators == {"Sigmoid": 1}
@@ -127,7 +130,7 @@ def test_results_outlive_the_engine_and_do_not_alias():
     (same,) = ours(case)
     same += 1
     assert case.feeds[0].tolist() == [1, 1, 1, 1]
-    engine = Engine(one("Sigmoid", {"x": np.zeros(4, np.float32)}).model.SerializeToString())
+    engine = interpreter(one("Sigmoid", {"x": np.zeros(4, np.float32)}).model)
     first, second = engine.run([np.zeros(4, np.float32)])[0], engine.run([np.zeros(4, np.float32)])[0]
     del engine
     first += 1

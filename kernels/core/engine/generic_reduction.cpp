@@ -111,6 +111,8 @@ void top_k(const Tensor& in, const Lines& lines, std::size_t k, bool largest, Ou
   }
 }
 
+constexpr std::int64_t kLongestSorted = 1 << 24;  // sorting takes 8 bytes a value
+
 Prepared top_k_of(const Operands& of) {
   of.allow_only({2}, 2);
   const Spec x = of.data(0);
@@ -118,6 +120,7 @@ Prepared top_k_of(const Operands& of) {
   const std::vector<std::int64_t> k = of.integers(1, "k");
   if (k.size() != 1 || k[0] < 1 || k[0] > x.dims[axis])
     throw ModelFault("k must be one number from 1 to " + std::to_string(x.dims[axis]));
+  if (x.dims[axis] > kLongestSorted) throw ModelFault("an axis of " + std::to_string(x.dims[axis]) + " is too long");
   Dims dims = x.dims;
   dims[axis] = k[0];
   // "sorted" = 0 allows any order; sorted is one of them.

@@ -253,10 +253,13 @@ std::vector<float> scales_of(const Operands& of, const Dims& x, Dims& dims) {
   return scales;
 }
 
+constexpr std::int64_t kLongestAxis = 1 << 20;  // each index of an axis takes 8 bytes
+
 Prepared resize(const Operands& of) {
   of.allow_only({3, 4}, 1);
   const Spec x = of.data(0);
   const std::string mode = of.text("mode", "nearest"), rounding = of.text("nearest_mode", "round_prefer_floor");
+  if (x.dims.empty()) throw ModelFault("a scalar has no size");
   const std::string places = of.text("coordinate_transformation_mode", "half_pixel");
   if (mode != "nearest") throw ModelFault("mode " + printable(mode) + " is not supported; nearest is");
   if (places != "asymmetric" && places != "half_pixel")
@@ -268,6 +271,7 @@ Prepared resize(const Operands& of) {
   Dims dims;
   const std::vector<float> scales = scales_of(of, x.dims, dims);
   checked_bytes(x.type, dims, of.limits());
+  if (*std::max_element(dims.begin(), dims.end()) > kLongestAxis) throw ModelFault("a result of " + text_of(dims));
   // Where each index of each axis comes from, in elements.
   const auto strides = strides_of(x.dims);
   std::vector<std::vector<std::int64_t>> source(dims.size());

@@ -27,7 +27,7 @@ struct Limits {
   std::size_t nodes = 20'000, values = 100'000;
   std::size_t axes = 8;
   std::size_t tensor_bytes = std::size_t{1} << 30;   // of any tensor
-  std::size_t folded_bytes = std::size_t{1} << 30;   // of all constants that are computed at load
+  std::size_t folded_bytes = std::size_t{1} << 29;   // of all constants that are computed at load
   std::size_t working_bytes = std::size_t{1} << 32;  // of all tensors that live at the same time in a run
   std::uint64_t folded_work = std::uint64_t{1} << 34;  // multiplications and copies at load
 };

@@ -126,7 +126,7 @@ class Reader {
   }
 
   int define(const std::string& name, const char* what) {
-    if (name.empty()) throw ModelFault(std::string(what) + " without a name");
+    if (name.empty() || !is_utf8(name)) throw ModelFault(std::string(what) + " without a name in UTF-8");
     if (out_.values.size() >= limits_.values)
       throw ModelFault("more than " + std::to_string(limits_.values) + " values");
     const int index = static_cast<int>(out_.values.size());
