@@ -422,52 +422,66 @@ void grouped_row(const ConvRow& row) {
 
 void real_row(const ConvRow& row) { cover_by<Real, false>(row); }
 
-// Four taps of 64 channels at a time: interleaving their bytes gives the four vectors of a quad.
-void depthwise_int8(const ConvRow& row) {
+// Four taps of 64 channels at a time: interleaving their bytes gives the four vectors of a quad. M pixels share weights.
+template <int M>
+void depthwise_tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
   const std::uint64_t mask = (~0ull) >> (64 - row.channels);
   const int taps = row.run_count;
-  for (int x = 0; x < row.pixels; ++x) {
-    const std::uint8_t* in = row.in + x * row.in_step;
-    __m512i sum[1][4];
+  __m512i sum[M][4];
 #pragma GCC unroll 4
-    for (int n = 0; n < 4; ++n) sum[0][n] = _mm512_load_si512(row.initial + n * kLanes);
-    const std::uint8_t* w = row.weights;
-    for (int t = 0; t < taps; t += 4, w += 256) {
-      // Behind the last tap weights are zero; any tap that may be read will do.
-      __m512i tap[4];
+  for (int n = 0; n < 4; ++n) {
+    sum[0][n] = _mm512_load_si512(row.initial + n * kLanes);
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i)
-        tap[i] = _mm512_maskz_loadu_epi8(mask, in + row.runs[t + i < taps ? t + i : t].offset);
-      const __m512i a = _mm512_unpacklo_epi8(tap[0], tap[1]), b = _mm512_unpacklo_epi8(tap[2], tap[3]);
-      const __m512i c = _mm512_unpackhi_epi8(tap[0], tap[1]), d = _mm512_unpackhi_epi8(tap[2], tap[3]);
-      Dot::add(sum[0][0], _mm512_unpacklo_epi16(a, b), load(w));
-      Dot::add(sum[0][1], _mm512_unpackhi_epi16(a, b), load(w + 64));
-      Dot::add(sum[0][2], _mm512_unpacklo_epi16(c, d), load(w + 128));
-      Dot::add(sum[0][3], _mm512_unpackhi_epi16(c, d), load(w + 192));
+    for (int m = 1; m < M; ++m) sum[m][n] = sum[0][n];
+  }
+  const std::uint8_t* w = row.weights;
+  for (int t = 0; t < taps; t += 4, w += 256) {
+    const __m512i weights[4] = {load(w), load(w + 64), load(w + 128), load(w + 192)};
+    // Behind the last tap weights are zero; any tap that may be read will do.
+    const std::uint8_t* tap[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) tap[i] = in + row.runs[t + i < taps ? t + i : t].offset;
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) {
+      const auto read = [&](int i) { return _mm512_maskz_loadu_epi8(mask, tap[i] + m * row.in_step); };
+      const __m512i x0 = read(0), x1 = read(1), x2 = read(2), x3 = read(3);
+      const __m512i a = _mm512_unpacklo_epi8(x0, x1), b = _mm512_unpacklo_epi8(x2, x3);
+      const __m512i c = _mm512_unpackhi_epi8(x0, x1), d = _mm512_unpackhi_epi8(x2, x3);
+      Dot::add(sum[m][0], _mm512_unpacklo_epi16(a, b), weights[0]);
+      Dot::add(sum[m][1], _mm512_unpackhi_epi16(a, b), weights[1]);
+      Dot::add(sum[m][2], _mm512_unpacklo_epi16(c, d), weights[2]);
+      Dot::add(sum[m][3], _mm512_unpackhi_epi16(c, d), weights[3]);
     }
-    std::uint8_t* out = row.out + x * row.out_step;
-    const std::uint8_t* residual = row.residual != nullptr ? row.residual + x * row.residual_step : nullptr;
-    if (row.to_u8 && !row.silu) {
-      scale_tile<true, false>(row, sum);
-      put_tile<1, 4>(row, sum, out, residual);
-      continue;
-    }
-    scale_tile<false, false>(row, sum);
-    alignas(64) float y[64];
-    if (row.to_u8) {
-      spill<1, 4>(sum, y);
-    } else {
-      // Interleaved parts of four channels back to plain order.
+  }
+  if (row.to_u8 && !row.silu) {
+    scale_tile<true, false>(row, sum);
+    put_tile<M, 4>(row, sum, out, residual);
+    return;
+  }
+  scale_tile<false, false>(row, sum);
+  alignas(64) float y[M * 64];
+  if (row.to_u8) {
+    spill<M, 4>(sum, y);
+  } else {
+    // Interleaved parts of four channels back to plain order.
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
       for (int n = 0; n < 4; ++n) {
-        _mm_store_si128(reinterpret_cast<__m128i*>(y + 4 * n), _mm512_castsi512_si128(sum[0][n]));
-        _mm_store_si128(reinterpret_cast<__m128i*>(y + 16 + 4 * n), _mm512_extracti32x4_epi32(sum[0][n], 1));
-        _mm_store_si128(reinterpret_cast<__m128i*>(y + 32 + 4 * n), _mm512_extracti32x4_epi32(sum[0][n], 2));
-        _mm_store_si128(reinterpret_cast<__m128i*>(y + 48 + 4 * n), _mm512_extracti32x4_epi32(sum[0][n], 3));
+        __m128i* to = reinterpret_cast<__m128i*>(y + 64 * m + 4 * n);
+        _mm_store_si128(to, _mm512_castsi512_si128(sum[m][n]));
+        _mm_store_si128(to + 4, _mm512_extracti32x4_epi32(sum[m][n], 1));
+        _mm_store_si128(to + 8, _mm512_extracti32x4_epi32(sum[m][n], 2));
+        _mm_store_si128(to + 12, _mm512_extracti32x4_epi32(sum[m][n], 3));
       }
     }
-    finish_floats<1, 4>(row, y, out, residual);
   }
+  finish_floats<M, 4>(row, y, out, residual);
+}
+
+void depthwise_int8(const ConvRow& row) {
+  static constexpr Tile list[] = {&depthwise_tile<1>, &depthwise_tile<2>, &depthwise_tile<3>, &depthwise_tile<4>};
+  cover(row, list, 4, 1);
 }
 
 void depthwise_real(const ConvRow& row) {

@@ -35,25 +35,29 @@ WUTDET_INLINE __m256i pack4(__m256i a, __m256i b, __m256i c, __m256i d) {
   return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
 }
 
-// table[x] for 32 bytes. A table of 16 entries is one instruction; the 8 of each half of the bytes are combined by xor:
+// table[x] for 32 bytes of each vector, in place. A table of 16 entries is one instruction; the 8 of each half of the bytes are combined by xor:
 // `steps` holds each 16 entries xor those before them, and entries under a set top bit count as zero.
-WUTDET_INLINE __m256i look_up(const std::uint8_t* steps, __m256i x) {
-  const auto part = [&](int i) { return _mm256_broadcastsi128_si256(load16(steps + 16 * i)); };
+template <int vectors>
+WUTDET_INLINE void look_up(const std::uint8_t* steps, std::uint8_t* bytes) {
   const __m256i sixteen = _mm256_set1_epi8(16);
-  __m256i low = _mm256_shuffle_epi8(part(0), x), at = x;
-#pragma GCC unroll 7
-  for (int i = 1; i < 8; ++i) {
-    at = _mm256_sub_epi8(at, sixteen);
-    low = _mm256_xor_si256(low, _mm256_shuffle_epi8(part(i), at));
+  __m256i x[vectors], at[vectors], y[2][vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; ++v) x[v] = load(bytes + 32 * v);
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      const __m256i part = _mm256_broadcastsi128_si256(load16(steps + 128 * half + 16 * i));
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) {
+        at[v] = i != 0 ? _mm256_sub_epi8(at[v], sixteen) : half == 0 ? x[v] : _mm256_xor_si256(x[v], _mm256_set1_epi8(-128));
+        const __m256i some = _mm256_shuffle_epi8(part, at[v]);
+        y[half][v] = i == 0 ? some : _mm256_xor_si256(y[half][v], some);
+      }
+    }
   }
-  at = _mm256_xor_si256(x, _mm256_set1_epi8(-128));
-  __m256i high = _mm256_shuffle_epi8(part(8), at);
-#pragma GCC unroll 7
-  for (int i = 9; i < 16; ++i) {
-    at = _mm256_sub_epi8(at, sixteen);
-    high = _mm256_xor_si256(high, _mm256_shuffle_epi8(part(i), at));
-  }
-  return _mm256_blendv_epi8(low, high, x);
+#pragma GCC unroll 4
+  for (int v = 0; v < vectors; ++v) store(bytes + 32 * v, _mm256_blendv_epi8(y[0][v], y[1][v], x[v]));
 }
 
 void make_steps(const std::uint8_t* table, std::uint8_t* steps) {
@@ -83,11 +87,18 @@ WUTDET_INLINE void copy_bytes(std::uint8_t* to, const std::uint8_t* from, int co
 }
 
 // Saturated bytes of pixels, `stride` apart (a multiple of 8), through table and residual to the output. May read and
-// change up to 32 bytes at a time of `own`.
+// change whole vectors of `own`.
 __attribute__((noinline)) void put_bytes(const ConvRow& row, std::uint8_t* own, int pixels, int stride,
                                          std::uint8_t* out, const std::uint8_t* residual) {
-  if (row.table != nullptr)
-    for (int i = 0; i < pixels * stride; i += 32) store(own + i, look_up(row.table, load(own + i)));
+  if (row.table != nullptr) {
+    int i = 0;
+    for (; i + 32 < pixels * stride; i += 64) look_up<2>(row.table, own + i);
+    if (i < pixels * stride) look_up<1>(row.table, own + i);
+  }
+  if (residual == nullptr && row.channels == 16 && stride == 16) {
+    for (int m = 0; m < pixels; ++m) copy_bytes(out + m * row.out_step, own + 16 * m, 16);
+    return;
+  }
   for (int m = 0; m < pixels; ++m) {
     for (int c = 0; c < row.channels; c += 16) {
       const int count = row.channels - c < 16 ? row.channels - c : 16;
