@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -80,6 +81,7 @@ void conv_run(const std::string& isa, const nb::dict& fields, const Buffer& in, 
   s.input = number_of(fields, "input");
   s.output = number_of(fields, "output");
   integer("group", s.group);
+  integer("planes", s.planes);
   integer("input_zero", s.input_zero);
   real("input_scale", s.input_scale);
   boolean("silu", s.silu);
@@ -92,7 +94,8 @@ void conv_run(const std::string& isa, const nb::dict& fields, const Buffer& in, 
   std::vector<nb::object> kept;
   const std::size_t channels = std::size_t(std::max(0, s.out_channels));
   const std::size_t filter =
-      std::size_t(std::max(0, s.kernel_h)) * std::max(0, s.kernel_w) * (s.depthwise ? 1 : std::max(0, s.in_channels));
+      std::size_t(std::max(0, s.kernel_h)) * std::max(0, s.kernel_w) * (s.depthwise ? 1 : std::max(0, s.in_channels)) *
+      std::max(0, s.planes);
   s.weights = optional<std::int8_t>(fields, "weights", channels * filter, kept);
   s.float_weights = optional<float>(fields, "float_weights", channels * filter, kept);
   const std::size_t groups = s.group > 0 ? (filter + s.group - 1) / s.group : 0;
@@ -121,12 +124,25 @@ void conv_run(const std::string& isa, const nb::dict& fields, const Buffer& in, 
       run(call, rows[r - 1], rows[r], blocks[b - 1], blocks[b], const_cast<void*>(scratch.as<void>()));
 }
 
+// Float weights [out, values] as planes: int8 [out, 2, values] and scales [out, 2].
+nb::tuple conv_split(const Rows<float>& weights) {
+  const std::size_t out = weights.shape(0), values = weights.shape(1);
+  const Planes planes = split_in_planes(weights.data(), static_cast<int>(out), values);
+  std::unique_ptr<std::int8_t[]> codes(new std::int8_t[planes.weights.size()]);
+  std::copy(planes.weights.begin(), planes.weights.end(), codes.get());
+  std::unique_ptr<float[]> scales(new float[planes.scales.size()]);
+  std::copy(planes.scales.begin(), planes.scales.end(), scales.get());
+  return nb::make_tuple(to_numpy<nb::ndarray<nb::numpy, std::int8_t, nb::ndim<3>>>(std::move(codes), {out, 2, values}),
+                        to_numpy<nb::ndarray<nb::numpy, float, nb::ndim<2>>>(std::move(scales), {out, 2}));
+}
+
 }  // namespace
 
 void bind_conv(nb::module_& module) {
   module.def("_conv_isas", &available_isas, "Names of the convolution kernels that this processor can run, best first.");
   module.def("_conv_chosen", [] { return std::string(chosen_kernels().name); },
              "The kernels in use: the best, or what WUTDET_ISA names.");
+  module.def("_conv_split", &conv_split, nb::arg("weights"), "Float weights as two planes of int8; see core/engine/conv.h.");
   module.def("_conv_run", &conv_run, nb::arg("isa"), nb::arg("fields"), nb::arg("input"), nb::arg("input_layout"),
              nb::arg("output"), nb::arg("output_layout"), nb::arg("residual").none(), nb::arg("residual_layout"),
              nb::arg("rows"), nb::arg("blocks"), "One convolution on buffers of bytes; see core/engine/conv.h.");

@@ -1,5 +1,5 @@
 // Stand-alone timing of convolutions, layer by layer: GMAC/s and share of the fastest dot products of this very core.
-//   conv_bench SHAPES [kind: int8, float, or a group length] [kernels] [repeats] [silent]
+//   conv_bench SHAPES [kind: int8, float, planes, or a group length] [kernels] [repeats] [silent]
 // Every layer is timed alone, its buffers warm; the best of many short runs counts (other jobs may be running).
 #include <algorithm>
 #include <chrono>
@@ -89,8 +89,8 @@ int main(int count, char** arguments) {
   const std::string kind = count > 2 ? arguments[2] : "int8";
   const ConvKernels& kernels = count > 3 ? kernels_named(arguments[3]) : chosen_kernels();
   const int repeats = count > 4 ? std::atoi(arguments[4]) : 30;
-  const bool real = kind == "float";
-  const int group = real || kind == "int8" ? 0 : std::atoi(kind.c_str());
+  const bool real = kind == "float", planes = kind == "planes";
+  const int group = real || kind == "int8" || planes ? 0 : std::atoi(kind.c_str());
   // Weights as networks have them: most are small, the largest of a channel is 127.
   const int spread = group ? 28 : 127;
 
@@ -110,14 +110,15 @@ int main(int count, char** arguments) {
     s.stride_h = s.stride_w = l.stride;
     s.pad_top = s.pad_left = l.kernel / 2;
     s.depthwise = l.depthwise;
-    const std::size_t per = std::size_t(l.kernel) * l.kernel * (l.depthwise ? 1 : s.in_channels);
+    if (planes && !l.depthwise) s.planes = 2;
+    const std::size_t per = std::size_t(l.kernel) * l.kernel * (l.depthwise ? 1 : s.in_channels) * s.planes;
     std::vector<std::int8_t> weights(per * l.out);
     std::vector<float> float_weights(real ? per * l.out : 0, 0.01f), scale(l.out, 0.001f), bias(l.out, 100.0f);
     for (auto& w : weights) {
       const int sum = std::rand() % 43 + std::rand() % 43 + std::rand() % 43 - 63;
       w = std::int8_t(std::rand() % 200 == 0 ? spread : sum * spread / 127);
     }
-    std::vector<float> group_scale(group ? (per + group - 1) / group * l.out : 0, 0.5f);
+    std::vector<float> group_scale(group ? (per + group - 1) / group * l.out : 2 * l.out, 0.5f);
     std::uint8_t table[256];
     for (int i = 0; i < 256; ++i) table[i] = std::uint8_t(255 - i);
     const std::ptrdiff_t size = real ? 4 : 1;
@@ -127,6 +128,13 @@ int main(int count, char** arguments) {
     s.bias = bias.data();
     s.silu = real;
     if (group && !l.depthwise) s.group = group, s.group_scale = group_scale.data();
+    if (s.planes == 2) {
+      s.group = static_cast<int>(per / 2);
+      s.group_scale = group_scale.data();
+      s.output = Number::f32;
+      s.table = nullptr;
+      s.silu = true;
+    }
     const ConvLayer layer = pack(s, kernels);
     View in, out;
     const int border = l.kernel / 2;
@@ -142,7 +150,7 @@ int main(int count, char** arguments) {
     out.height = l.height;
     out.width = l.width;
     out.channels = l.out;
-    out.pixel_stride = l.out * size;
+    out.pixel_stride = l.out * (s.output == Number::u8 ? 1 : 4);
     out.row_stride = out.pixel_stride * l.width;
     Packed output(std::size_t(l.height) * out.row_stride);
     out.data = output.as<void>();

@@ -82,7 +82,7 @@ def sums(case: Case) -> np.ndarray:
     weights = f["weights"].reshape(channels, -1).astype(np.int64)
     if f.get("group"):
         total = np.zeros((*case.out_size, channels), np.float32)
-        flat = centred.reshape(*case.out_size, -1)
+        flat = np.tile(centred.reshape(*case.out_size, -1), f.get("planes", 1))
         group = f["group"]
         scales = f["group_scale"].reshape(channels, -1)
         for g in range(scales.shape[1]):

@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conv_oracle import Case, finish, fma, run_native, silu, sums
+from conv_oracle import Case, finish, fma, run_native, silu, sums, taps_of
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +136,36 @@ def test_silu_is_close_to_the_true_one_and_equal_everywhere(kind):
         case.fields["output"] = "u8"
         for isa in ISAS:
             np.testing.assert_array_equal(run_native(_kernels, isa, case), finish(case, results[0]), err_msg=isa)
+
+    check()
+
+
+@pytest.mark.parametrize("output", ["f32", "u8"])
+def test_float_weights_as_two_planes_of_bytes(output):
+    @cases(10)
+    @given(st.data())
+    def check(data):
+        case = draw_case(data.draw, "grouped")
+        f = case.fields
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+        values = f["kernel_h"] * f["kernel_w"] * f["in_channels"]
+        weights = rng.standard_normal((f["out_channels"], values)).astype(np.float32)
+        codes, scales = _kernels._conv_split(weights)
+        assert np.abs(codes[:, 1].astype(int)).max() <= 64 and np.abs(codes[:, 0].astype(int)).max() <= 127
+        back = (codes.astype(np.float64) * scales[:, :, None]).sum(1)
+        assert (np.abs(back - weights) < np.abs(weights).max(1, keepdims=True) / 16319 * 0.51).all()
+        f.update(weights=codes, group_scale=scales, group=values, planes=2, output=output, table=None)
+        f["scale"] = np.full(f["out_channels"], 0.01, np.float32)
+        case.residual = None
+        expected = finish(case, sums(case))
+        for isa in ISAS:
+            np.testing.assert_array_equal(run_native(_kernels, isa, case), expected, err_msg=isa)
+        if output == "f32":
+            exact = taps_of(case).astype(np.float64).reshape(*case.out_size, -1) - f["input_zero"]
+            exact = exact @ weights.T.astype(np.float64) * 0.01 + np.float64(f.get("bias", 0))
+            # A 20,000th of what the products add up to: far below a step of 8 bits.
+            spread = np.abs(weights).max() * 255 * 0.01 * values**0.5
+            np.testing.assert_allclose(expected, exact, rtol=0, atol=spread / 20000)
 
     check()
 

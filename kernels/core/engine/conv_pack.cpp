@@ -40,7 +40,9 @@ void check_numbers(const ConvSpec& s) {
   positive(s.dilation_w, "dilation_w");
   if (s.pad_top < 0 || s.pad_left < 0) refuse("padding must not be negative");
   if ((s.weights == nullptr) == (s.float_weights == nullptr)) refuse("give int8 weights or float32 weights");
-  const double products = double(s.kernel_h) * s.kernel_w * (s.depthwise ? 1 : s.in_channels);
+  positive(s.planes, "planes");
+  const double plane = double(s.kernel_h) * s.kernel_w * (s.depthwise ? 1 : s.in_channels), products = plane * s.planes;
+  if (s.planes > 1 && s.group != plane) refuse("planes need groups of a whole plane");
   if (products > 65536.0) refuse("more than 65,536 products per output");
   if (s.depthwise && s.in_channels != s.out_channels) refuse("depthwise layers have as many outputs as inputs");
   if (s.weights != nullptr && !s.depthwise && s.in_channels % 4 != 0)
@@ -193,6 +195,28 @@ std::size_t ConvLayer::bytes() const {
          group_initial.bytes() + table.bytes() + corrections.bytes();
 }
 
+Planes split_in_planes(const float* weights, int out_channels, std::size_t values) {
+  Planes planes;
+  planes.weights.resize(2 * values * out_channels);
+  planes.scales.resize(2 * std::size_t(out_channels));
+  for (int c = 0; c < out_channels; ++c) {
+    const float* from = weights + c * values;
+    float largest = 0;
+    for (std::size_t k = 0; k < values; ++k) largest = std::max(largest, std::fabs(from[k]));
+    const float step = largest / 16319.0f;
+    planes.scales[2 * c] = 128.0f * step;
+    planes.scales[2 * c + 1] = step;
+    std::int8_t* high = planes.weights.data() + 2 * c * values;
+    for (std::size_t k = 0; k < values; ++k) {
+      const double whole = step > 0 ? std::nearbyint(double(from[k]) / step) : 0.0;
+      const double upper = std::max(-127.0, std::min(127.0, std::nearbyint(whole / 128)));
+      high[k] = static_cast<std::int8_t>(upper);
+      high[values + k] = static_cast<std::int8_t>(std::max(-64.0, std::min(64.0, whole - 128 * upper)));
+    }
+  }
+  return planes;
+}
+
 ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
   check_numbers(spec);
   ConvLayer layer;
@@ -200,7 +224,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
   layer.kernels = &kernels;
   Shape shape;
   shape.taps = std::size_t(spec.kernel_h) * spec.kernel_w;
-  shape.per_filter = shape.taps * (spec.depthwise ? 1 : spec.in_channels);
+  shape.per_filter = shape.taps * (spec.depthwise ? 1 : spec.in_channels) * spec.planes;
   shape.real = spec.float_weights != nullptr;
   shape.lanes = kernels.lanes;
   shape.interleaved = spec.depthwise ? !shape.real : spec.output == Number::u8;

@@ -57,6 +57,9 @@ std::vector<Run> runs_of(const ConvSpec& s, std::ptrdiff_t row_stride, std::ptrd
     }
   }
   if (s.group == 0) return joined;
+  const std::size_t once = joined.size();
+  for (int plane = 1; plane < s.planes; ++plane)
+    for (std::size_t i = 0; i < once; ++i) joined.push_back(joined[i]);
   std::vector<Run> cut;
   std::int32_t left = s.group / 4;
   for (Run run : joined) {
