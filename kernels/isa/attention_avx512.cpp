@@ -20,9 +20,10 @@ inline Floats all(float x) { return _mm512_set1_ps(x); }
 inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
 inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
 inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+inline Floats divide(Floats a, Floats b) { return _mm512_div_ps(a, b); }
 inline Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Floats greater_of(Floats a, Floats b) { return _mm512_max_ps(a, b); }
-inline Floats less_or_zero(Floats x, Floats low, Floats y) {
+inline Floats zero_below(Floats x, Floats low, Floats y) {
   return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, low, _CMP_GE_OQ), y);
 }
 inline Floats power_of_two(Floats x) {
@@ -34,6 +35,6 @@ inline Floats power_of_two(Floats x) {
 
 }  // namespace
 
-AttentionFunction attention_avx512() { return attention; }
+const FloatFunctions& float_functions_avx512() { return kFunctions; }
 
 }  // namespace wutdet::engine

@@ -38,13 +38,16 @@ inline Floats subtract(const Floats& a, const Floats& b) {
 inline Floats multiply(const Floats& a, const Floats& b) {
   return each([&](int i) { return a.x[i] * b.x[i]; });
 }
+inline Floats divide(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.x[i] / b.x[i]; });
+}
 inline Floats fma(const Floats& a, const Floats& b, const Floats& c) {
   return each([&](int i) { return std::fma(a.x[i], b.x[i], c.x[i]); });
 }
 inline Floats greater_of(const Floats& a, const Floats& b) {
   return each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
 }
-inline Floats less_or_zero(const Floats& x, const Floats& low, const Floats& y) {
+inline Floats zero_below(const Floats& x, const Floats& low, const Floats& y) {
   return each([&](int i) { return x.x[i] >= low.x[i] ? y.x[i] : 0.0f; });
 }
 inline Floats power_of_two(const Floats& x) {
@@ -62,17 +65,17 @@ inline Floats power_of_two(const Floats& x) {
 
 }  // namespace
 
-AttentionFunction attention_avx512();
-AttentionFunction attention_avx2();
+const FloatFunctions& float_functions_avx512();
+const FloatFunctions& float_functions_avx2();
 
-AttentionFunction attention_for([[maybe_unused]] const ConvKernels& kernels) {
+const FloatFunctions& float_functions([[maybe_unused]] const ConvKernels& kernels) {
 #ifdef WUTDET_ATTENTION_AVX512
-  if (std::strcmp(kernels.name, "avx512vnni") == 0) return attention_avx512();
+  if (std::strcmp(kernels.name, "avx512vnni") == 0) return float_functions_avx512();
 #endif
 #ifdef WUTDET_ATTENTION_AVX2
-  if (std::strcmp(kernels.name, "scalar") != 0) return attention_avx2();
+  if (std::strcmp(kernels.name, "scalar") != 0) return float_functions_avx2();
 #endif
-  return attention;
+  return kFunctions;
 }
 
 }  // namespace wutdet::engine

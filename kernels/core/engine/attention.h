@@ -1,4 +1,5 @@
-// Attention of one head over all pixels of an image: softmax(q k^T) v.
+// Softmax and what it is multiplied with: attention of one head over all pixels of an image, softmax(q k^T) v, and the
+// mean of distributions over bins.
 //
 // In the same order of operations on every instruction set, so with the same bits: products are summed by channel, then
 // exp(x - peak) by silu.h's sequence (0 below -87), sums over 16 interleaved parts that are added in a fixed tree, and
@@ -29,10 +30,23 @@ constexpr std::size_t attention_scratch(std::size_t pixels, std::size_t key_chan
   return kAttentionRows * ((pixels + 15) / 16 * 16 + key_channels) + 16;
 }
 
-// Rows [first, last).
-using AttentionFunction = void (*)(const AttentionHead& head, int first, int last);
+// Distributions over `count` bins, one per value of a row; bin b of value i at in + b * step + i.
+struct Bins {
+  const float* in;
+  std::ptrdiff_t step;
+  const float* numbers;  // what the bins stand for
+  int count;
+  float* out;
+};
 
-// The function for the kernels of convolutions that run.
-AttentionFunction attention_for(const ConvKernels& kernels);
+struct FloatFunctions {
+  // Rows [first, last).
+  void (*attention)(const AttentionHead& head, int first, int last);
+  // Mean of the softmax over the bins of values [first, last).
+  void (*expectation)(const Bins& bins, std::ptrdiff_t first, std::ptrdiff_t last);
+};
+
+// Those that go with the kernels of convolutions.
+const FloatFunctions& float_functions(const ConvKernels& kernels);
 
 }  // namespace wutdet::engine

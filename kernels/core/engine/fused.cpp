@@ -33,6 +33,7 @@ const char* name_of(StepKind kind) {
     case StepKind::to_image: return "to image";
     case StepKind::to_dense: return "to dense";
     case StepKind::attention: return "attention";
+    case StepKind::expectation: return "expectation";
     case StepKind::node: return "node";
   }
   return "?";
@@ -43,7 +44,7 @@ struct Bound {
   View in, second, out;  // of images
   ConvCall call;
   std::vector<AttentionHead> heads;
-  AttentionFunction attention = nullptr;
+  const FloatFunctions* floats = nullptr;
   int rows = 1, parts = 1;
   std::size_t scratch = 0;  // of all parts, offset in the workspace's scratch
   // Borders that this step writes: those of images that nothing has written before.
@@ -85,7 +86,8 @@ class Binder {
       if (plan_.items[root].constant) {
         tensor.bytes = plan_.items[root].constant->bytes;
       } else if (layout_.buffers[root].bytes > 0) {
-        tensor.bytes = std::shared_ptr<std::byte>(to_.memory.as<std::byte>() + layout_.buffers[root].offset, [](std::byte*) {});
+        std::byte* at = to_.memory.as<std::byte>() + layout_.buffers[root].offset;
+        tensor.bytes = std::shared_ptr<std::byte>(at, [](std::byte*) {});
       }
     }
     to_.steps.resize(plan_.steps.size());
@@ -134,6 +136,14 @@ class Binder {
       for (const int item : step.outputs) bound.dense_outputs.push_back(to_.dense[item]);
       return;
     }
+    bound.floats = &float_functions(kernels_);
+    if (step.kind == StepKind::expectation) {
+      const Dims& dims = plan_.items[step.outputs[0]].dims;
+      constexpr std::int64_t values_of_row = 256;
+      bound.rows = static_cast<int>(dims[2] * ((dims[3] + values_of_row - 1) / values_of_row));
+      bound.parts = threads_ == 1 ? 1 : std::min(threads_ * kPartsPerThread, bound.rows);
+      return;
+    }
     const bool out_image = is_image(step.outputs[0]);
     bound.rows = out_image ? bound.out.height : bound.in.height;
     if (step.kind == StepKind::conv)
@@ -152,7 +162,6 @@ class Binder {
     const Item& out = plan_.items[step.outputs[0]];
     const int pixels = bound.out.height * bound.out.width, values = bound.out.channels / step.heads,
               channels = 2 * step.key_channels + values;
-    bound.attention = attention_for(kernels_);
     for (int h = 0; h < step.heads; ++h) {
       AttentionHead head{};
       head.q = static_cast<const float*>(bound.in.data) + h * channels;
@@ -212,8 +221,9 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
     case StepKind::to_image: {
       const Tensor& in = space.dense[step.inputs[0]];
       const float* dense = in.data<float>();
+      const Quant to = out.quant;
       if (in.type == DataType::U8) bytes_from_dense(in.data<std::uint8_t>(), bound.out, first, last);
-      else if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, out.quant.scale, out.quant.zero, first, last);
+      else if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, to.scale, to.zero, first, last);
       else floats_from_dense(dense, bound.out, first, last);
       break;
     }
@@ -233,14 +243,26 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
                                                 bound.scratch * static_cast<std::size_t>(part));
         const int width = bound.out.width;
         if (joined) {
-          bound.attention(head, first * width, last * width);
+          bound.floats->attention(head, first * width, last * width);
         } else {
           float* const out_rows = head.out;
           for (int y = first; y < last; ++y) {
             head.out = out_rows + y * (bound.out.row_stride / 4 - width * head.out_step);
-            bound.attention(head, y * width, (y + 1) * width);
+            bound.floats->attention(head, y * width, (y + 1) * width);
           }
         }
+      }
+      break;
+    }
+    case StepKind::expectation: {
+      const auto values = static_cast<std::ptrdiff_t>(out.dims[3]),
+                 count = static_cast<std::ptrdiff_t>(step.numbers.size()),
+                 rows_of_side = bound.rows / static_cast<std::ptrdiff_t>(out.dims[2]);
+      for (int row = first; row < last; ++row) {
+        const std::ptrdiff_t side = row / rows_of_side, at = row % rows_of_side;
+        const Bins bins{space.dense[step.inputs[0]].data<float>() + side * count * values, values, step.numbers.data(),
+                        static_cast<int>(count), space.dense[step.outputs[0]].data<float>() + side * values};
+        bound.floats->expectation(bins, values * at / rows_of_side, values * (at + 1) / rows_of_side);
       }
       break;
     }

@@ -18,8 +18,8 @@ std::ptrdiff_t step_of(const View& view) {
   return view.pixel_stride / static_cast<std::ptrdiff_t>(sizeof(Value));
 }
 
-// Calls work(row of a, row of b, row of c, values) over runs of values without gaps: whole rows where pixels follow each
-// other in all of the views, else pixels.
+// Calls work(from, to, values) over runs of values without gaps: whole rows where pixels follow each other in both
+// views, else pixels.
 template <typename A, typename B, typename Work>
 void for_runs(const View& in, const View& out, int first, int last, const Work& work) {
   const std::ptrdiff_t channels = out.channels, from = step_of<A>(in), to = step_of<B>(out);
@@ -28,9 +28,9 @@ void for_runs(const View& in, const View& out, int first, int last, const Work& 
     const A* a = row_of<A>(in, y);
     B* b = row_of<B>(out, y);
     if (joined) {
-      work(a, b, channels * out.width, y, 0);
+      work(a, b, channels * out.width);
     } else {
-      for (int x = 0; x < out.width; ++x) work(a + x * from, b + x * to, channels, y, x);
+      for (int x = 0; x < out.width; ++x) work(a + x * from, b + x * to, channels);
     }
   }
 }
@@ -144,7 +144,7 @@ void fill_border(const View& image, const Border& border, std::size_t size, int 
 void map_rows(const View& in, const View& out, const std::uint8_t* table, std::size_t size, int first, int last) {
   if (table) {
     for_runs<std::uint8_t, std::uint8_t>(in, out, first, last,
-                                         [&](const std::uint8_t* a, std::uint8_t* b, std::ptrdiff_t count, int, int) {
+                                         [&](const std::uint8_t* a, std::uint8_t* b, std::ptrdiff_t count) {
                                            for (std::ptrdiff_t i = 0; i < count; ++i) b[i] = table[a[i]];
                                          });
     return;
@@ -201,7 +201,7 @@ void upsample(const View& in, const View& out, const Window& window, std::size_t
 
 void widen(const View& in, const View& out, float scale, int zero, int first, int last) {
   for_runs<std::uint8_t, float>(in, out, first, last,
-                                [&](const std::uint8_t* a, float* __restrict b, std::ptrdiff_t count, int, int) {
+                                [&](const std::uint8_t* a, float* __restrict b, std::ptrdiff_t count) {
                                   for (std::ptrdiff_t i = 0; i < count; ++i)
                                     b[i] = static_cast<float>(int{a[i]} - zero) * scale;
                                 });
@@ -209,7 +209,7 @@ void widen(const View& in, const View& out, float scale, int zero, int first, in
 
 void quantise(const View& in, const View& out, float scale, int zero, int first, int last) {
   for_runs<float, std::uint8_t>(in, out, first, last,
-                                [&](const float* a, std::uint8_t* __restrict b, std::ptrdiff_t count, int, int) {
+                                [&](const float* a, std::uint8_t* __restrict b, std::ptrdiff_t count) {
                                   for (std::ptrdiff_t i = 0; i < count; ++i)
                                     b[i] = to_code(a[i], scale, static_cast<float>(zero));
                                 });

@@ -21,8 +21,10 @@ void set_borders(Plan& plan) {
     Border& border = plan.items[place_of(plan.items, step.inputs[0]).item].border;
     border.top = std::max(border.top, s.pad_top);
     border.left = std::max(border.left, s.pad_left);
-    border.bottom = std::max(border.bottom, beyond(out.height(), s.stride_h, s.pad_top, s.kernel_h, s.dilation_h, in.height()));
-    border.right = std::max(border.right, beyond(out.width(), s.stride_w, s.pad_left, s.kernel_w, s.dilation_w, in.width()));
+    const int below = beyond(out.height(), s.stride_h, s.pad_top, s.kernel_h, s.dilation_h, in.height()),
+              right = beyond(out.width(), s.stride_w, s.pad_left, s.kernel_w, s.dilation_w, in.width());
+    border.bottom = std::max(border.bottom, below);
+    border.right = std::max(border.right, right);
   }
 }
 
@@ -34,8 +36,8 @@ void size_up(const Item& item, Buffer& buffer) {
     buffer.pixel_stride = static_cast<std::ptrdiff_t>(item.dims[1]) * static_cast<std::ptrdiff_t>(size_of(item.type));
     buffer.row_stride = buffer.pixel_stride * (b.left + static_cast<std::ptrdiff_t>(item.dims[3]) + b.right);
     buffer.origin = b.top * buffer.row_stride + b.left * buffer.pixel_stride;
-    buffer.bytes = static_cast<std::size_t>(buffer.row_stride) *
-                   (static_cast<std::size_t>(b.top) + static_cast<std::size_t>(item.dims[2]) + static_cast<std::size_t>(b.bottom));
+    const std::int64_t rows = b.top + item.dims[2] + b.bottom;
+    buffer.bytes = static_cast<std::size_t>(buffer.row_stride) * static_cast<std::size_t>(rows);
   }
   buffer.bytes = (std::max<std::size_t>(buffer.bytes, 1) + kAlign - 1) / kAlign * kAlign;
 }

@@ -170,8 +170,8 @@ void Lowering::infer() {
   std::size_t left = limits_.folded_bytes;
   for (std::size_t i = 0; i < graph_.nodes.size(); ++i) {
     const Node& node = graph_.nodes[i];
-    const bool all_fixed =
-        std::all_of(node.inputs.begin(), node.inputs.end(), [&](int value) { return value == kAbsent || fixed(value); });
+    const bool all_fixed = std::all_of(node.inputs.begin(), node.inputs.end(),
+                                       [&](int value) { return value == kAbsent || fixed(value); });
     if (!all_fixed || node.outputs.size() != 1) continue;
     const Spec& spec = prepared_[i]->outputs[0];
     const std::size_t bytes = checked_bytes(spec.type, spec.dims, limits_);
@@ -211,6 +211,7 @@ Plan Lowering::run() {
       else if (op == "MaxPool") lowered = lower_max_pool(node);
       else if (op == "Resize") lowered = lower_resize(node);
       else if (op == "Add") lowered = lower_add(node);
+      else if (op == "Transpose") lowered = lower_expectation(node);
       else if (op == "Reshape") lowered = lower_attention(node);
     }
     if (!lowered) keep_node(node);

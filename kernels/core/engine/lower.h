@@ -52,6 +52,11 @@ class Lowering {
   bool is_output(int value) const;
   // Scale and zero point of a QuantizeLinear or DequantizeLinear node on bytes, if they are fixed and one pair.
   std::optional<Quant> quant_of(const Node& node) const;
+  // Whether a node, or none (-1), is a QuantizeLinear with such a pair.
+  bool is_quantize(int node) const {
+    return node >= 0 && graph_.nodes[node].domain.empty() && graph_.nodes[node].op == "QuantizeLinear" &&
+           quant_of(graph_.nodes[node]);
+  }
   std::optional<std::vector<std::int64_t>> integers_of(int value) const;
   std::int64_t integer(const Node& node, const char* name, std::int64_t otherwise) const;
 
@@ -70,6 +75,7 @@ class Lowering {
 
   // lower_attention.cpp
   bool lower_attention(int node);
+  bool lower_expectation(int node);
   std::optional<float> factor_of(int node, int value) const;
   bool swaps_last_axes(const Node& node) const;
 

@@ -1,5 +1,6 @@
-// Attention blocks: from the reshaped result of the convolution that gives queries, keys and values to the image that
-// comes out of the second product.
+// What is built around a softmax. Attention blocks: from the reshaped result of the convolution that gives queries,
+// keys and values to the image that comes out of the second product. Distribution focal loss: sides of boxes as means
+// over bins.
 #include <algorithm>
 #include <cmath>
 
@@ -107,7 +108,8 @@ bool Lowering::lower_attention(int index) {
     const int gathered = new_image(plan_.items[from].type, image, plan_.items[from].quant);
     std::vector<int> slices;
     for (int head = 0; head < heads; ++head)
-      slices.push_back(slice_of(from, head * static_cast<int>(per_head) + first_value, static_cast<int>(value_channels)));
+      slices.push_back(
+          slice_of(from, head * static_cast<int>(per_head) + first_value, static_cast<int>(value_channels)));
     concat_items(node, gathered, slices);
     for (const int value : images_of_values) (bytes ? forms_[value].bytes : forms_[value].floats) = gathered;
   }
@@ -123,6 +125,37 @@ bool Lowering::lower_attention(int index) {
   step.factor = factor;
   step.macs = static_cast<std::uint64_t>(heads * pixels * pixels * (key_channels + value_channels));
   for (const int done : nodes) done_[done] = 1;
+  return true;
+}
+
+// [1, sides, bins, values], transposed to have the bins first, a softmax over them, and a convolution that sums them.
+bool Lowering::lower_expectation(int index) {
+  const Node& node = graph_.nodes[index];
+  const int x = node.inputs[0];
+  const Attribute* perm = node.find("perm");
+  if (dims(x).size() != 4 || dims(x)[0] != 1 || graph_.values[x].type != DataType::F32 || !perm ||
+      perm->ints != std::vector<std::int64_t>{0, 2, 1, 3})
+    return false;
+  const std::int64_t sides = dims(x)[1], bins = dims(x)[2], values = dims(x)[3];
+  const int softmax = only_consumer(node.outputs[0]);
+  if (softmax < 0 || graph_.nodes[softmax].op != "Softmax" || !graph_.nodes[softmax].domain.empty() ||
+      integer(graph_.nodes[softmax], "axis", -1) != 1)
+    return false;
+  const int conv = only_consumer(graph_.nodes[softmax].outputs[0]);
+  if (conv < 0 || graph_.nodes[conv].op != "Conv" || !graph_.nodes[conv].domain.empty()) return false;
+  const Node& sum = graph_.nodes[conv];
+  if (sum.inputs[0] != graph_.nodes[softmax].outputs[0] || !fixed(sum.input(1)) || sum.input(2) != kAbsent ||
+      dims(sum.inputs[1]) != Dims{1, bins, 1, 1} || dims(sum.outputs[0]) != Dims{1, 1, sides, values} || bins > 1024)
+    return false;
+  Item item;
+  item.dims = dims(sum.outputs[0]);
+  const int from = dense_of(x, node), to = add_item(std::move(item));
+  forms_[sum.outputs[0]].dense = to;
+  Step& step = add_step(StepKind::expectation, node, {from}, {to});
+  const float* numbers = graph_.values[sum.inputs[1]].constant->data<float>();
+  step.numbers.assign(numbers, numbers + bins);
+  step.macs = static_cast<std::uint64_t>(sides * bins * values);
+  done_[index] = done_[softmax] = done_[conv] = 1;
   return true;
 }
 

@@ -100,7 +100,8 @@ bool Lowering::lower_conv(int index) {
       quant = function->quant;
     }
     const int dq = goes_only_to(last, "DequantizeLinear");
-    const int add = dq >= 0 && quant_of(graph_.nodes[dq]) == quant ? goes_only_to(graph_.nodes[dq].outputs[0], "Add") : -1;
+    const bool same = dq >= 0 && quant_of(graph_.nodes[dq]) == quant;
+    const int add = same ? goes_only_to(graph_.nodes[dq].outputs[0], "Add") : -1;
     const int q2 = add >= 0 ? goes_only_to(graph_.nodes[add].outputs[0], "QuantizeLinear") : -1;
     if (q2 >= 0 && quant_of(graph_.nodes[q2])) {
       const int other = other_input(add, graph_.nodes[dq].outputs[0]);
@@ -138,7 +139,8 @@ bool Lowering::lower_conv(int index) {
     spec.input = Number::u8;
     spec.input_zero = in_quant.zero;
     spec.input_scale = in_quant.scale;
-    if (const auto weights = integer_weights(w, depthwise)) layer = pack_integers(spec, *weights, in_quant, sums, b, bias);
+    if (const auto weights = integer_weights(w, depthwise))
+      layer = pack_integers(spec, *weights, in_quant, sums, b, bias);
     if (!layer) layer = pack_floats(spec, float_weights(w), sums, bias);
   }
   if (!layer) {
@@ -162,7 +164,8 @@ bool Lowering::lower_conv(int index) {
 
 // Null where the kernels cannot compute it.
 std::shared_ptr<const ConvLayer> Lowering::pack_integers(ConvSpec spec, const ConvWeights& weights, Quant in,
-                                                         Quant sums, int bias_value, const std::vector<float>& bias) const {
+                                                         Quant sums, int bias_value,
+                                                         const std::vector<float>& bias) const {
   const bool quantised = spec.output == Number::u8 && !spec.silu;
   const std::size_t outputs = weights.scale.size();
   std::vector<float> scale(outputs), shift(outputs);

@@ -68,7 +68,8 @@ void Lowering::concat_items(const Node& node, int cat, const std::vector<int>& p
     if (place.item == cat && place.channel == offsets[i]) continue;  // came with another part
     const int begin = offsets[i] - place.channel, end = begin + plan_.items[place.item].channels();
     const Item &root = plan_.items[place.item], &whole = plan_.items[cat];
-    bool fits = place.item != cat && begin >= 0 && end <= channels && root.type == whole.type && root.quant == whole.quant;
+    bool fits = place.item != cat && begin >= 0 && end <= channels && root.type == whole.type &&
+                root.quant == whole.quant;
     for (std::size_t j = 0; fits && j < parts.size(); ++j) {
       if (offsets[j + 1] <= begin || offsets[j] >= end) continue;
       const Place other = place_of(plan_.items, parts[j]);
@@ -104,8 +105,7 @@ bool Lowering::lower_concat(int index) {
     bool same = std::all_of(parts.begin(), parts.end(), [&](int part) { return plan_.items[part].quant == quant; });
     // Parts of different scales that meet in one right afterwards.
     const int next = only_consumer(y);
-    const bool quantised = next >= 0 && graph_.nodes[next].domain.empty() && graph_.nodes[next].op == "QuantizeLinear" &&
-                           quant_of(graph_.nodes[next]);
+    const bool quantised = is_quantize(next);
     if (same || quantised) {
       if (!same) quant = *quant_of(graph_.nodes[next]);
       const int cat = new_image(DataType::U8, dims(y), quant);
@@ -159,7 +159,8 @@ bool Lowering::lower_slice(int index) {
   const Node& node = graph_.nodes[index];
   const int x = node.inputs[0], y = node.outputs[0];
   if (!is_image_shape(x) || !has_image(x) || !is_image_shape(y)) return false;
-  const auto starts = integers_of(node.input(1)), axes = node.input(3) == kAbsent ? std::nullopt : integers_of(node.input(3));
+  if (node.input(3) == kAbsent) return false;
+  const auto starts = integers_of(node.input(1)), axes = integers_of(node.input(3));
   const auto steps = node.input(4) == kAbsent ? std::vector<std::int64_t>{1} : integers_of(node.input(4));
   if (!starts || !axes || !steps || starts->size() != 1 || axes->size() != 1 || steps->size() != 1) return false;
   if (((*axes)[0] != 1 && (*axes)[0] != -3) || (*steps)[0] != 1) return false;
@@ -172,9 +173,8 @@ bool Lowering::lower_slice(int index) {
 std::optional<Window> Lowering::window_of(const Node& node) const {
   const Attribute *kernel = node.find("kernel_shape"), *strides = node.find("strides"), *pads = node.find("pads"),
                   *dilations = node.find("dilations"), *auto_pad = node.find("auto_pad");
-  if (!kernel || kernel->ints.size() != 2 || (auto_pad && auto_pad->s != "NOTSET") || integer(node, "ceil_mode", 0) != 0)
-    return std::nullopt;
-  const auto fits = [](const std::vector<std::int64_t>& values, std::size_t count, std::int64_t low, std::int64_t high) {
+  if (!kernel || (auto_pad && auto_pad->s != "NOTSET") || integer(node, "ceil_mode", 0) != 0) return std::nullopt;
+  const auto fits = [](const std::vector<std::int64_t>& values, std::size_t count, int low, int high) {
     return values.size() == count &&
            std::all_of(values.begin(), values.end(), [&](std::int64_t v) { return v >= low && v <= high; });
   };
@@ -185,8 +185,14 @@ std::optional<Window> Lowering::window_of(const Node& node) const {
   window.height = static_cast<int>(kernel->ints[0]);
   window.width = static_cast<int>(kernel->ints[1]);
   if (pads && !fits(pads->ints, 4, 0, std::min(window.height, window.width) - 1)) return std::nullopt;
-  if (strides) window.stride_h = static_cast<int>(strides->ints[0]), window.stride_w = static_cast<int>(strides->ints[1]);
-  if (pads) window.pad_top = static_cast<int>(pads->ints[0]), window.pad_left = static_cast<int>(pads->ints[1]);
+  if (strides) {
+    window.stride_h = static_cast<int>(strides->ints[0]);
+    window.stride_w = static_cast<int>(strides->ints[1]);
+  }
+  if (pads) {
+    window.pad_top = static_cast<int>(pads->ints[0]);
+    window.pad_left = static_cast<int>(pads->ints[1]);
+  }
   return window;
 }
 
@@ -237,16 +243,15 @@ bool Lowering::lower_add(int index) {
   const int a = node.inputs[0], b = node.inputs[1], y = node.outputs[0];
   if (!is_image_shape(a) || !is_image_shape(b) || dims(a) != dims(b) || (!has_image(a) && !has_image(b))) return false;
   const int next = only_consumer(y);
-  const bool quantised = next >= 0 && graph_.nodes[next].domain.empty() && graph_.nodes[next].op == "QuantizeLinear" &&
-                         quant_of(graph_.nodes[next]);
-  if (quantised && forms_[a].bytes >= 0 && forms_[b].bytes >= 0) {
+  if (is_quantize(next) && forms_[a].bytes >= 0 && forms_[b].bytes >= 0) {
     const Quant sum = *quant_of(graph_.nodes[next]), qa = plan_.items[forms_[a].bytes].quant,
                 qb = plan_.items[forms_[b].bytes].quant;
     const int image = new_image(DataType::U8, dims(y), sum);
     Step& step = add_step(StepKind::add, node, {forms_[a].bytes, forms_[b].bytes}, {image});
     step.mix.own = qa.scale / sum.scale;
     step.mix.residual = qb.scale / sum.scale;
-    step.mix.offset = static_cast<float>(sum.zero - double{qa.scale} * qa.zero / sum.scale - double{qb.scale} * qb.zero / sum.scale);
+    step.mix.offset = static_cast<float>(sum.zero - double{qa.scale} * qa.zero / sum.scale -
+                                         double{qb.scale} * qb.zero / sum.scale);
     forms_[graph_.nodes[next].outputs[0]].bytes = image;
     done_[next] = 1;
     return true;

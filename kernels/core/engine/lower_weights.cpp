@@ -68,6 +68,7 @@ std::vector<float> group_scales(const PackedWeight& weight) {
 bool fold(std::vector<std::int8_t>& codes, const std::vector<float>& group_scale, std::size_t outputs,
           std::size_t columns, std::size_t group, std::size_t groups, std::vector<float>& scale) {
   std::vector<std::int8_t> folded(codes.size());
+  std::vector<float> folded_scale = scale;
   for (std::size_t o = 0; o < outputs; ++o) {
     float smallest = 0;
     for (std::size_t g = 0; g < groups; ++g) {
@@ -88,9 +89,10 @@ bool fold(std::vector<std::int8_t>& codes, const std::vector<float>& group_scale
       if (std::fabs(code) > 127.0f) return false;
       folded[at] = static_cast<std::int8_t>(code);
     }
-    scale[o] *= smallest;
+    folded_scale[o] *= smallest;
   }
   codes = std::move(folded);
+  scale = std::move(folded_scale);
   return true;
 }
 

@@ -54,6 +54,7 @@ enum class StepKind : std::uint8_t {
   to_image,   // dense -> image; floats are quantised where that is of bytes
   to_dense,   // image -> dense; bytes become floats where that is of floats
   attention,  // see attention.h
+  expectation,  // dense [1, sides, bins, values] -> [1, 1, sides, values]: mean of the softmax over the bins
   node,       // an operator of the graph, on dense tensors
 };
 
@@ -71,6 +72,7 @@ struct Step {
   Window window;
   int heads = 0, key_channels = 0;  // attention
   float factor = 1.0f;
+  std::vector<float> numbers;  // expectation: of the bins
   std::shared_ptr<const Prepared> node;
   std::string op;           // of nodes, for tables of times
   std::uint64_t macs = 0;  // multiplications, for tables of times
