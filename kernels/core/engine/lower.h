@@ -92,6 +92,8 @@ class Lowering {
   bool lower_conv(int node);
   std::shared_ptr<const ConvLayer> pack_integers(ConvSpec spec, const ConvWeights& weights, Quant in, Quant sums,
                                                  int bias_value, const std::vector<float>& bias) const;
+  std::shared_ptr<const ConvLayer> pack_planes(ConvSpec spec, const std::vector<float>& weights, Quant in, Quant sums,
+                                               int bias_value, const std::vector<float>& bias) const;
   std::shared_ptr<const ConvLayer> pack_floats(ConvSpec spec, const std::vector<float>& weights, Quant sums,
                                                const std::vector<float>& bias) const;
   // lower_weights.cpp

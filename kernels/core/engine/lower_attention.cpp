@@ -43,6 +43,7 @@ bool Lowering::lower_attention(int index) {
   const Node& parts = graph_.nodes[split];
   const std::int64_t axis = integer(parts, "axis", 0);
   if ((axis != 2 && axis != -2) || parts.outputs.size() != 3) return false;
+  if (std::count(parts.outputs.begin(), parts.outputs.end(), kAbsent) > 0) return false;
   const int q = parts.outputs[0], k = parts.outputs[1], v = parts.outputs[2];
   const std::int64_t key_channels = dims(q)[2], value_channels = dims(v)[2];
   if (dims(k)[2] != key_channels || value_channels % kAttentionLanes != 0) return false;

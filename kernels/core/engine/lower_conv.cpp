@@ -9,6 +9,9 @@ namespace wutdet::engine {
 namespace {
 
 constexpr std::int64_t kMostTaps = 64, kMostStep = 16;
+// Float layers on bytes run as two planes of int8 from so many output channels on: fewer save no time. Those with one
+// tap stay float as well: they are the last ones, whose results are boxes and scores.
+constexpr int kWorthPlanes = 16;
 
 // Pads, strides and dilations of a node in ONNX's order, or what is meant where they are left out.
 std::optional<std::array<int, 2>> two_of(const Node& node, const char* name) {
@@ -141,6 +144,8 @@ bool Lowering::lower_conv(int index) {
     spec.input_scale = in_quant.scale;
     if (const auto weights = integer_weights(w, depthwise))
       layer = pack_integers(spec, *weights, in_quant, sums, b, bias);
+    if (!layer && !depthwise && wd[2] * wd[3] > 1 && spec.out_channels >= kWorthPlanes)
+      layer = pack_planes(spec, float_weights(w), in_quant, sums, b, bias);
     if (!layer) layer = pack_floats(spec, float_weights(w), sums, bias);
   }
   if (!layer) {
@@ -207,6 +212,20 @@ std::shared_ptr<const ConvLayer> Lowering::pack_integers(ConvSpec spec, const Co
   } catch (const std::invalid_argument&) {
     return nullptr;
   }
+}
+
+std::shared_ptr<const ConvLayer> Lowering::pack_planes(ConvSpec spec, const std::vector<float>& weights, Quant in,
+                                                       Quant sums, int bias_value,
+                                                       const std::vector<float>& bias) const {
+  const std::size_t values = weights.size() / static_cast<std::size_t>(spec.out_channels);
+  Planes planes = split_in_planes(weights.data(), spec.out_channels, values);
+  ConvWeights split;
+  split.codes = std::move(planes.weights);
+  split.scale.assign(static_cast<std::size_t>(spec.out_channels), 1.0f);
+  split.group = static_cast<int>(values);
+  split.group_scale = std::move(planes.scales);
+  spec.planes = 2;
+  return pack_integers(spec, split, in, sums, bias_value, bias);
 }
 
 std::shared_ptr<const ConvLayer> Lowering::pack_floats(ConvSpec spec, const std::vector<float>& weights, Quant sums,
