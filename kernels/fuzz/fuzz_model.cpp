@@ -1,11 +1,11 @@
-// libFuzzer target: any bytes as a model file. Reading, preparing and (where it is small) running must end in a result
-// or in a ModelFault, within the limits' memory. `make -C kernels/fuzz run` builds, seeds and runs it.
+// libFuzzer target: any bytes as a model file. Reading, planning and (where it is small) running, by the interpreter and
+// by what users get, must end in a result or in a ModelFault, within the limits' memory. `make -C kernels/fuzz run` builds, seeds and runs it.
 #include <cstdint>
 #include <cstring>
 
+#include "core/engine/engine.h"
 #include "core/engine/generic.h"
 #include "core/engine/onnx_reader.h"
-#include "core/engine/prepare.h"
 #include "fuzz/wire_mutator.h"
 
 namespace {
@@ -46,14 +46,13 @@ std::vector<Tensor> some_inputs(const Graph& graph) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const Limits limits = small_limits();
   try {
-    Graph graph = read_onnx(data, size, limits);
-    Graph with_codes = graph;
-    try {
-      prepare(with_codes, limits, Fold::KeepWeights);
-    } catch (const ModelFault&) {
-    }
-    const Interpreter interpreter(std::move(graph), limits);
-    if (interpreter.work() <= kMostWork) interpreter.run(some_inputs(interpreter.graph()));
+    const Graph graph = read_onnx(data, size, limits);
+    const Interpreter interpreter(graph, limits);
+    const Engine engine = open_engine(graph, {1, "auto"}, limits);
+    if (interpreter.work() > kMostWork) return 0;
+    const std::vector<Tensor> inputs = some_inputs(interpreter.graph());
+    engine.program->run(inputs);
+    interpreter.run(inputs);
   } catch (const ModelFault&) {
   }
   return 0;

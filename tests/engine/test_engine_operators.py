@@ -81,6 +81,19 @@ def test_top_k_takes_nan_as_largest():
     assert ours(case)[1].tolist() == [0, 4, 2, 1]
 
 
+def test_results_that_nobody_wants():
+    x = np.array([1, 3, 2], np.float32)
+    for outputs in (["y"], ["y", ""]):
+        case = one("TopK", {"x": x}, {"k": np.array([2])})
+        case.model.graph.node[0].output[:] = outputs
+        for program in ("generic", "auto"):
+            assert Engine(case.model.SerializeToString(), program=program).run([x])[0].tolist() == [3, 2]
+    case = one("Split", {"x": x}, {"l": np.array([1, 1, 1])})
+    case.model.graph.node[0].output[:] = ["", "y", ""]
+    for program in ("generic", "auto"):
+        assert Engine(case.model.SerializeToString(), program=program).run([x])[0].tolist() == [3]
+
+
 @pytest.mark.parametrize(
     ("op", "feeds", "attributes", "message"),
     [

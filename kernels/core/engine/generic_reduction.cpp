@@ -106,7 +106,7 @@ void top_k(const Tensor& in, const Lines& lines, std::size_t k, bool largest, Ou
     for (std::size_t j = 0; j < k; ++j) {
       const std::size_t to = (row * k + j) * lines.inner + column;
       out[0].data<Value>()[to] = from[order[j] * lines.inner];
-      out[1].data<std::int64_t>()[to] = static_cast<std::int64_t>(order[j]);
+      if (out.size() > 1) out[1].data<std::int64_t>()[to] = static_cast<std::int64_t>(order[j]);
     }
   }
 }
@@ -128,7 +128,8 @@ Prepared top_k_of(const Operands& of) {
   const auto best = static_cast<std::size_t>(k[0]);
   const bool largest = of.integer("largest", 1) != 0;
   Prepared out;
-  out.outputs = {{x.type, dims}, {DataType::I64, dims}};
+  out.outputs = {{x.type, dims}};
+  if (of.node().outputs.size() > 1) out.outputs.push_back({DataType::I64, dims});
   switch (x.type) {
     case DataType::F32: out.run = [=](auto& in, auto& to) { top_k<float>(*in[0], lines, best, largest, to); }; break;
     case DataType::I32: out.run = [=](auto& in, auto& to) { top_k<std::int32_t>(*in[0], lines, best, largest, to); }; break;

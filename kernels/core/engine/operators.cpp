@@ -145,7 +145,7 @@ Prepared prepare_node(const Graph& graph, const Node& node, const Limits& limits
   if (!prepare) throw ModelFault(called + "the operator is not supported");
   try {
     Prepared out = prepare(Operands(graph, node, limits));
-    if (node.outputs.size() > out.outputs.size())
+    if (node.outputs.size() != out.outputs.size())
       throw ModelFault("it has " + std::to_string(node.outputs.size()) + " outputs");
     std::uint64_t values = 1;
     for (const Spec& spec : out.outputs) {

@@ -22,7 +22,7 @@ using Outputs = std::vector<Tensor>;        // made by the caller, of the prepar
 using Kernel = std::function<void(const Inputs&, Outputs&)>;
 
 struct Prepared {
-  std::vector<Spec> outputs;
+  std::vector<Spec> outputs;  // as many as the node has, those without a name included
   Kernel run;              // may throw ModelFault where data decides (an index out of range)
   std::uint64_t work = 0;  // about how many elementary steps a run takes; at least one per value where left at 0
 };
