@@ -139,4 +139,5 @@ NB_MODULE(_kernels, module) {
   wutdet::bind_conv(module);
   wutdet::bind_lowbit(module);
   wutdet::bind_engine(module);
+  wutdet::bind_peak(module);
 }

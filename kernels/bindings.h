@@ -38,6 +38,9 @@ void bind_conv(nb::module_& module);
 // Adds lowbit_encode, lowbit_decode and lowbit_has_fast_path.
 void bind_lowbit(nb::module_& module);
 
+// Adds _peak_macs.
+void bind_peak(nb::module_& module);
+
 // Adds Engine and ModelFault.
 void bind_engine(nb::module_& module);
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/peak.h"
 #include "core/engine/conv.h"
 #include "core/engine/dispatch.h"
 
@@ -33,48 +34,6 @@ double best(int repeats, const Work& work) {
   return least;
 }
 
-#if defined(__x86_64__)
-// Multiply-accumulates per second of independent instructions.
-#define TWELVE(TEXT, REGISTER)                                                                                      \
-  TEXT "%%" REGISTER "0\n" TEXT "%%" REGISTER "1\n" TEXT "%%" REGISTER "2\n" TEXT "%%" REGISTER "3\n"                \
-  TEXT "%%" REGISTER "4\n" TEXT "%%" REGISTER "5\n" TEXT "%%" REGISTER "6\n" TEXT "%%" REGISTER "7\n"                \
-  TEXT "%%" REGISTER "8\n" TEXT "%%" REGISTER "9\n" TEXT "%%" REGISTER "10\n" TEXT "%%" REGISTER "11\n"
-constexpr int kTurns = 20000;
-double vnni512_peak() {
-  return 12.0 * 64 * kTurns / best(200, [] {
-           for (int i = 0; i < kTurns; ++i)
-             __asm__ volatile(TWELVE("vpdpbusd %%zmm12, %%zmm13, ", "zmm")::
-                                  : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                                    "xmm10", "xmm11");
-         });
-}
-double fma512_peak() {
-  return 12.0 * 16 * kTurns / best(200, [] {
-           for (int i = 0; i < kTurns; ++i)
-             __asm__ volatile(TWELVE("vfmadd231ps %%zmm12, %%zmm13, ", "zmm")::
-                                  : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                                    "xmm10", "xmm11");
-         });
-}
-double fma256_peak() {
-  return 12.0 * 8 * kTurns / best(200, [] {
-           for (int i = 0; i < kTurns; ++i)
-             __asm__ volatile(TWELVE("vfmadd231ps %%ymm12, %%ymm13, ", "ymm")::
-                                  : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                                    "xmm10", "xmm11");
-         });
-}
-double peak_of(const std::string& kernels, bool real) {
-  if (kernels == "vnni256" || kernels == "avxvnni") return fma256_peak() * (real ? 1 : 4);
-  if (kernels == "avx512vnni") return real ? fma512_peak() : vnni512_peak();
-  // Without VNNI: one multiply of pairs, one to widen (or two), so half of what vfmadd's ports give in bytes.
-  if (kernels == "avx2") return fma256_peak() * (real ? 1 : 2);
-  return 0;
-}
-#else
-double peak_of(const std::string&, bool) { return 0; }
-#endif
-
 struct Layer {
   int often, height, width, in, out, kernel, stride, depthwise;
 };
@@ -96,7 +55,7 @@ int main(int count, char** arguments) {
 
   std::ifstream file(arguments[1]);
   std::string line;
-  double all_seconds = 0, all_macs = 0, peak = peak_of(kernels.name, real);
+  double all_seconds = 0, all_macs = 0, peak = wutdet::bench::peak_macs(kernels.name, real);
   std::printf("%s, %s, peak %.0f GMAC/s\n", kernels.name, kind.c_str(), peak * 1e-9);
   std::printf("%5s %9s %4s %4s %2s %2s %10s %7s %6s\n", "often", "output", "in", "out", "k", "s", "us", "GMAC/s", "share");
   while (std::getline(file, line)) {
