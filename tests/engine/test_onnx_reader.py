@@ -248,7 +248,7 @@ def test_what_a_model_may_ask_for():
         opens(constant)
     names = [f"y{i}" for i in range(6)]
     nodes = [helper.make_node("Expand", ["x", "shape"], [name]) for name in names]
-    with pytest.raises(ModelFault, match="a run takes more than 4294967296 bytes|needs more memory than the limit"):
+    with pytest.raises(ModelFault, match=r"a run takes more than 4294967296 bytes|needs more memory than the limit"):
         opens(graph_of(nodes, {"x": np.ones(1, np.float32)}, large, dict.fromkeys(names, np.float32)).model)
     nodes = [helper.make_node("MatMul", ["c", "c"], ["d"]), helper.make_node("Add", ["x", "d"], ["y"])]
     constants = {"c": np.zeros((3000, 3000), np.float32)}
