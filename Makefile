@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNELS := CMakeLists.txt kernels/CMakeLists.txt $(wildcard kernels/*.cpp kernels/*/*.cpp kernels/*/*.h)
+KERNELS := CMakeLists.txt kernels/CMakeLists.txt $(wildcard kernels/*.* kernels/core/*.* kernels/core/*/*.* kernels/isa/*.*)
 
 .PHONY: demo demo-quick test lint docs clean
 

@@ -136,5 +136,8 @@ NB_MODULE(_kernels, module) {
              nb::arg("share"), "First frame that shows the same boxes; see wutdet.dataset.hashing.");
   wutdet::bind_evaluation(module);
   wutdet::bind_coco(module);
+  wutdet::bind_conv(module);
   wutdet::bind_lowbit(module);
+  wutdet::bind_engine(module);
+  wutdet::bind_peak(module);
 }

@@ -32,7 +32,16 @@ void bind_evaluation(nb::module_& module);
 // Adds read_coco_results and read_coco_truth.
 void bind_coco(nb::module_& module);
 
+// Adds _conv_isas, _conv_chosen and _conv_run.
+void bind_conv(nb::module_& module);
+
 // Adds lowbit_encode, lowbit_decode and lowbit_has_fast_path.
 void bind_lowbit(nb::module_& module);
+
+// Adds _peak_macs.
+void bind_peak(nb::module_& module);
+
+// Adds Engine and ModelFault.
+void bind_engine(nb::module_& module);
 
 }  // namespace wutdet

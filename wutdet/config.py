@@ -459,6 +459,8 @@ class DetectConfig:
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
+    backend: Literal["auto", "onnxruntime", "native"] = "auto"
+    """What runs the artefact: 'native' is wutdet's own engine; 'auto' takes onnxruntime."""
     save: Path | None = None
     """Folder (pictures) or .mp4 file (video) for annotated output."""
     coco: Path | None = None
@@ -543,18 +545,35 @@ class BenchConfig:
     """Time artefacts side by side in one run."""
 
     models: Positional[tuple[str, ...]]
-    """Artefacts (.onnx); or 'index' for the 100,576-image index benchmark, 'eval' for the evaluator beside
-    pycocotools, faster-coco-eval and hotcoco (those that are installed), 'coverage' for how often its intervals hold
-    the true value, 'formats' for error and speed of the low-bit number formats, 'bakeoff' for training in them, or
-    'lowbit' for what they cost trained detectors."""
-    threads: int = 0
-    """CPU threads; 0 means all cores."""
+    """Artefacts (.onnx), or architectures (yolo11n, models/*.yaml), which get random weights; or 'index' for the
+    100,576-image index benchmark, 'eval' for the evaluator beside pycocotools, faster-coco-eval and hotcoco (those that
+    are installed), 'coverage' for how often its intervals hold the true value, 'formats' for error and speed of the
+    low-bit number formats, 'bakeoff' for training in them, or 'lowbit' for what they cost trained detectors."""
+    against: tuple[str, ...] = ()
+    """Other engines to time beside the native one: onnxruntime, openvino, ncnn (those installed), by spaces or commas.
+    Then the network alone is timed; without it, onnxruntime from pixels to boxes."""
+    threads: tuple[int, ...] = (0,)
+    """CPU threads; several numbers are timed in one run; 0 means all cores."""
     runs: int = 50
     """Timed runs of each, interleaved."""
     warmup: int = 5
     """Untimed runs of each, first."""
     images: str | None = None
     """Pictures to run on; by default one rendered frame."""
+    imgsz: str = "640"
+    """For an architecture's name: network input, one number (square) or HEIGHTxWIDTH."""
+    formats: tuple[Literal["fp32", "int8", "int4", "mxfp4", "nvfp4", "hif4"], ...] = ("fp32", "int8")
+    """For an architecture's name and --against: number formats of its artefacts with random weights."""
+    categories: int = 80
+    """For an architecture's name and --against: its categories; published figures are with COCO's 80."""
+    layers: bool = False
+    """Time the native engine's layers as well."""
+    data: str | None = None
+    """With --against: data set (its validation split, or all of it) for AP beside every row."""
+    calib: str | None = None
+    """With --against: data set for the rivals' own int8 files (its training split); by default the timed frames."""
+    calib_images: int = 64
+    """Most pictures of CALIB."""
     work: Path | None = None
     """Folder for the generated files of 'index' (about 900 MB of small files) and 'eval' (350 MB), which are then kept
     and used again; by default temporary."""

@@ -197,7 +197,7 @@ def run(config: DemoConfig) -> DemoResult:
         models.append({"name": name, "file": file.name, "engine": engine, "size_bytes": file.stat().st_size,
                        "imgsz": [736, 1280], "eval": content})  # fmt: skip
 
-    bench = BenchConfig(tuple(str(folder / file) for file in ARTEFACTS.values()), runs=scale.runs, threads=0,
+    bench = BenchConfig(tuple(str(folder / file) for file in ARTEFACTS.values()), runs=scale.runs,
                         images=str(scenes / "images"))  # fmt: skip
     timing = step("bench", f"bench {' '.join(_q(folder / file) for file in ARTEFACTS.values())} --runs {scale.runs}",
                   bench, wutdet.bench.run.run)  # fmt: skip

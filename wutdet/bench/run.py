@@ -1,10 +1,9 @@
-"""``wutdet bench``: artefacts timed side by side in one run."""
+"""``wutdet bench``: artefacts timed side by side in one run; with ``--against``, beside other engines."""
 
 from __future__ import annotations
 
 import importlib
 import logging
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,25 +87,33 @@ def run(config: BenchConfig):
             return getattr(importlib.import_module(module), function)(getattr(config, option))
     if config.runs < 1 or config.warmup < 0:
         raise UsageError(f"--runs must be at least 1 and --warmup at least 0, received {config.runs}, {config.warmup}")
+    if not config.threads or min(config.threads) < 0:
+        raise UsageError(f"--threads must be 0 or more, received {config.threads}")
+    if config.against or config.layers:
+        from wutdet.bench.side_by_side import run_side_by_side
+
+        return run_side_by_side(config)
     from wutdet.bench.timing import machine, time_detectors
     from wutdet.runtime.detector import Detector
 
     facts = machine()
     with tempfile.TemporaryDirectory(prefix="wutdet-bench-") as folder:
-        files = [_artefact(name, Path(folder)) for name in config.models]
-        detectors = [Detector(file, threads=config.threads) for file in files]
-        frames, what = _frames(config.images, Path(folder))
-        log.info("timing %d artefacts, %d runs each, interleaved", len(detectors), config.runs)
+        files = _artefacts(config, Path(folder))
+        detectors = [Detector(file, threads=threads) for threads in config.threads for _, file in files]
+        frames, what = load_frames(config.images, Path(folder))
+        log.info("timing %d detectors, %d runs each, interleaved", len(detectors), config.runs)
         timings = time_detectors(detectors, frames, config.runs, config.warmup)
         rows = []
-        for name, file, detector, timing in zip(config.models, files, detectors, timings, strict=True):
+        for index, (detector, timing) in enumerate(zip(detectors, timings, strict=True)):
+            threads = config.threads[index // len(files)]
+            name, file = files[index % len(files)]
             width, height = detector.backend.fixed_input_wh or (detector.imgsz, detector.imgsz)
             rows.append(
                 {
                     "engine": detector.backend.name,
-                    "model": Path(name).name,
+                    "model": name,
                     "format": detector.metadata.weight_format,
-                    "threads": config.threads or facts["cores"],
+                    "threads": threads or facts["cores"],
                     "imgsz": detector.imgsz,
                     "input": f"{width}x{height}",
                     **timing.to_json(),
@@ -116,12 +123,28 @@ def run(config: BenchConfig):
     return BenchResult(facts, what, rows)
 
 
-def _artefact(name: str, folder: Path) -> Path:
-    """The file of a model name; an architecture's name becomes an artefact with seeded random weights."""
+def _artefacts(config: BenchConfig, folder: Path) -> list[tuple[str, Path]]:
+    """Names and files; an architecture's name becomes artefacts with seeded random weights."""
+    from wutdet.bench.random_models import is_architecture, random_artefacts
+
+    found = []
+    for name in config.models:
+        if is_architecture(name):
+            files = random_artefacts(name, config.imgsz, config.formats, config.categories, folder / Path(name).stem)
+        else:
+            files = [find_artefact(name)]
+        found += [(Path(name).name, file) for file in files]
+    return found
+
+
+def find_artefact(name: str) -> Path:
+    """The artefact that a file name or a released name means.
+
+    Raises:
+        ModelError: no such file, or a checkpoint.
+    """
     from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model
 
-    if not Path(name).exists() and re.fullmatch(r"(yolo|yolov)\d+[a-z]+", name):
-        return _random_artefact(name, folder)
     file = find_model(name)
     if file.suffix.lower() not in ARTEFACT_SUFFIXES:
         raise ModelError(
@@ -130,22 +153,12 @@ def _artefact(name: str, folder: Path) -> Path:
     return file
 
 
-def _random_artefact(name: str, folder: Path) -> Path:
-    from wutdet.export.metadata import describe
-    from wutdet.export.onnx_graph import set_metadata, trace
-    from wutdet.runtime.torch_backend import from_architecture
+def load_frames(images: str | None, folder: Path) -> tuple[list[np.ndarray], str]:
+    """At most 8 frames, uint8 [H, W, 3] BGR, and what they are.
 
-    log.info("%s: seeded random weights, for timing only", name)
-    checkpoint = from_architecture(name)
-    model = trace(checkpoint, (640, 640))
-    set_metadata(model, describe(checkpoint, checkpoint.names, (640, 640), "fp32").to_props())
-    file = folder / f"{name}.onnx"
-    file.write_bytes(model.SerializeToString())
-    return file
-
-
-def _frames(images: str | None, folder: Path) -> tuple[list[np.ndarray], str]:
-    """At most 8 frames, and what they are."""
+    Raises:
+        DataError: no pictures, or one that cannot be read.
+    """
     from wutdet.images import list_images, read_image
 
     if images is None:

@@ -80,7 +80,14 @@ def run(config: DetectConfig) -> DetectResult:
     """
     if config.stride < 1:
         raise UsageError(f"--stride must be at least 1, received {config.stride}")
-    detector = Detector(config.model, threads=config.threads, conf=config.conf, iou=config.iou, max_det=config.max_det)
+    detector = Detector(
+        config.model,
+        threads=config.threads,
+        backend=config.backend,
+        conf=config.conf,
+        iou=config.iou,
+        max_det=config.max_det,
+    )
     if config.tile:
         detector = TiledDetector(detector, config.tile, config.tile_overlap)
     source = open_source(config.source)

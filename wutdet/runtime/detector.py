@@ -18,17 +18,18 @@ from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model
 
 log = logging.getLogger(__name__)
 
+BACKENDS = ("auto", "onnxruntime", "native", "torch")
 #: Score threshold where neither the caller nor the artefact names one.
 DEFAULT_THRESHOLD = 0.25
 
 
 class Detector:
-    """Finds ships in frames with an artefact (.onnx, onnxruntime) or a checkpoint (.pt, .safetensors; torch).
+    """Finds ships in frames with an artefact (.onnx; onnxruntime or native) or a checkpoint (.pt, .safetensors; torch).
 
     Args:
         model: file, released name, or ``default``.
         threads: CPU threads; 0 means all cores. With torch this setting is per process, not per detector.
-        backend: ``auto`` (by file), ``onnxruntime`` or ``torch``.
+        backend: ``auto`` (by file), ``onnxruntime``, ``native`` (wutdet's own engine) or ``torch``.
         conf: lowest score returned (exclusive); ``None`` takes the artefact's own threshold, or 0.25.
         iou: NMS threshold, for models that need NMS.
         max_det: most boxes per frame. NMS-free artefacts have their own limit as well (their output's length).
@@ -73,19 +74,24 @@ class Detector:
     ):
         self.path = find_model(model)
         artefact = self.path.suffix.lower() in ARTEFACT_SUFFIXES
-        if backend not in ("auto", "onnxruntime", "torch"):
-            raise UsageError(f"unknown backend '{backend}'.{suggest(backend, ['auto', 'onnxruntime', 'torch'])}")
-        if (backend == "torch" and artefact) or (backend == "onnxruntime" and not artefact):
+        if backend not in BACKENDS:
+            raise UsageError(f"unknown backend '{backend}'.{suggest(backend, BACKENDS)}")
+        if backend != "auto" and (backend == "torch") == artefact:
             raise ModelError(
                 f"backend '{backend}' does not run {self.path.suffix} files",
                 file=self.path,
-                hint="artefacts (.onnx) run on onnxruntime, checkpoints on torch; leave backend at 'auto'",
+                hint="artefacts (.onnx) run on onnxruntime or native, checkpoints on torch; leave backend at 'auto'",
             )
         only: int | None = None
         if artefact:
-            from wutdet.runtime.onnx_backend import OnnxBackend
+            if backend == "native":
+                from wutdet.runtime.native_backend import NativeBackend
 
-            self.backend = OnnxBackend(self.path, threads)
+                self.backend = NativeBackend(self.path, threads)
+            else:
+                from wutdet.runtime.onnx_backend import OnnxBackend
+
+                self.backend = OnnxBackend(self.path, threads)
             names = self.backend.metadata.names
             if category is not None:
                 only = category_index(names, category, self.path)

@@ -1,0 +1,71 @@
+// What conv_run.cpp calls for one output row of one block: a table of functions per instruction set, and the layout
+// that they share with conv_pack.cpp. Included by isa/: no code in here.
+//
+// Packed int8 weights: [step][vector][lane][4]: step = four values along K (tap row, tap column, channel), lane = output
+// channel. Packed float weights: [step][vector][lane], a step is one value. Depthwise: [step][vector][lane][4 taps] for
+// int8 (taps padded with zeros), [tap][vector][lane] for float.
+//
+// Which output channel a lane holds. Plain order: vectors * ... `lanes * vector + lane`. Interleaved order (u8 outputs):
+// `4 * (vectors * (lane / 4) + vector) + lane % 4`, so that packing four vectors by saturation within 128-bit parts
+// leaves bytes in order. Depthwise int8 blocks are interleaved too (byte interleaving of taps does the same); depthwise
+// float blocks are plain.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace wutdet::engine {
+
+struct Run;
+
+constexpr int kMaxVectors = 4;
+
+// One output row of one block.
+struct ConvRow {
+  const std::uint8_t* in;      // channel 0 of the input pixel at the first output pixel's origin
+  std::ptrdiff_t in_step;      // bytes from there to the next output pixel's
+  const Run* runs;             // depthwise: one per tap
+  int run_count;
+  std::uint8_t* out;           // the block's first channel of the first pixel
+  std::ptrdiff_t out_step;
+  const std::uint8_t* residual;  // null without one
+  std::ptrdiff_t residual_step;
+  int pixels;
+  int channels;                // of the block; beyond it nothing is read (depthwise) or written
+  int vectors;
+  int steps;                   // of packed weights
+  const std::uint8_t* weights;
+  // Per lane of the block, [vectors * lanes]:
+  const std::int32_t* initial; // int8 without groups
+  const float* scale;          // int8
+  const float* bias;
+  // [groups][vectors * lanes]:
+  const float* group_scale;
+  const std::int32_t* group_initial;
+  // Kernels whose products saturate at int16, see conv_clip.h: steps whose products can be added before they widen; the
+  // steps that have more weights to add, ending with INT32_MAX, and these weights, [correction][vector][lane][4].
+  int chain;
+  const std::int32_t* correction_steps;
+  const std::uint8_t* corrections;
+  const std::uint8_t* table;   // null without one
+  float inverse_scale, zero;   // applied if `quantise`
+  float mix_own, mix_residual, mix_offset;
+  bool silu, quantise, to_u8;
+};
+
+using ConvRowFunction = void (*)(const ConvRow&);
+
+struct ConvKernels {
+  const char* name;
+  int lanes;                    // output channels of a vector; a multiple of 4
+  int int8_vectors, grouped_vectors, float_vectors;  // most vectors of a block; depthwise blocks have kMaxVectors
+  bool clips;                   // needs weights of int8 layers (not depthwise) as conv_clip.h makes them
+  bool signed_inputs;           // int8 layers (not depthwise) take 128 off every input: sums start from 128 * weights
+  ConvRowFunction int8, grouped, real, depthwise_int8, depthwise_real;
+  // out[i] = float(in[i] - zero) * scale
+  void (*widen)(const std::uint8_t* in, std::size_t count, int zero, float scale, float* out);
+};
+
+const ConvKernels& conv_scalar();
+
+}  // namespace wutdet::engine

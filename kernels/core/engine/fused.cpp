@@ -1,0 +1,360 @@
+#include "core/engine/fused.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <stdexcept>
+
+#include "core/engine/attention.h"
+#include "core/engine/conv_kernels.h"
+#include "core/engine/dispatch.h"
+#include "core/engine/image_ops.h"
+#include "core/engine/subnormals.h"
+
+namespace wutdet::engine {
+namespace {
+
+// Below this much work (multiplications, or bytes), a part of a step is not worth sharing out.
+constexpr std::uint64_t kMacsOfPart = 200'000, kBytesOfPart = 16'384;
+// More parts than threads, because on a busy machine threads are not equally fast.
+constexpr int kPartsPerThread = 2;
+
+}  // namespace
+
+const char* name_of(StepKind kind) {
+  switch (kind) {
+    case StepKind::conv: return "conv";
+    case StepKind::table: return "table";
+    case StepKind::add: return "add";
+    case StepKind::max_pool: return "max pool";
+    case StepKind::upsample: return "upsample";
+    case StepKind::widen: return "widen";
+    case StepKind::quantise: return "quantise";
+    case StepKind::to_image: return "to image";
+    case StepKind::to_dense: return "to dense";
+    case StepKind::attention: return "attention";
+    case StepKind::expectation: return "expectation";
+    case StepKind::node: return "node";
+  }
+  return "?";
+}
+
+// A step with its addresses.
+struct Bound {
+  View in, second, out;  // of images
+  ConvCall call;
+  std::vector<AttentionHead> heads;
+  const FloatFunctions* floats = nullptr;
+  int rows = 1, parts = 1;
+  std::size_t scratch = 0;  // of all parts, offset in the workspace's scratch
+  // Borders that this step writes: those of images that nothing has written before.
+  struct Edge {
+    View image;
+    Border border;
+    std::size_t size;
+    int value;
+  };
+  std::vector<Edge> edges;
+  Inputs dense_inputs;
+  Outputs dense_outputs;
+};
+
+struct Workspace {
+  Packed memory, scratch;
+  std::vector<Tensor> dense;  // by item; of images empty
+  std::vector<Bound> steps;
+};
+
+namespace {
+
+class Binder {
+ public:
+  Binder(const Plan& plan, const Layout& layout, const ConvKernels& kernels, int threads, Workspace& workspace)
+      : plan_(plan), layout_(layout), kernels_(kernels), threads_(threads), to_(workspace) {}
+
+  void bind() {
+    to_.memory = Packed(std::max<std::size_t>(layout_.bytes, 1));
+    std::memset(to_.memory.as<std::uint8_t>(), 0, to_.memory.bytes());
+    to_.dense.resize(plan_.items.size());
+    for (std::size_t i = 0; i < plan_.items.size(); ++i) {
+      const Item& item = plan_.items[i];
+      if (item.image) continue;
+      Tensor& tensor = to_.dense[i];
+      tensor.type = item.type;
+      tensor.dims = item.dims;
+      const int root = place_of(plan_.items, static_cast<int>(i)).item;
+      if (plan_.items[root].constant) {
+        tensor.bytes = plan_.items[root].constant->bytes;
+      } else if (layout_.buffers[root].bytes > 0) {
+        std::byte* at = to_.memory.as<std::byte>() + layout_.buffers[root].offset;
+        tensor.bytes = std::shared_ptr<std::byte>(at, [](std::byte*) {});
+      }
+    }
+    to_.steps.resize(plan_.steps.size());
+    std::size_t scratch = 0;
+    for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+      bind_step(static_cast<int>(i));
+      scratch = std::max(scratch, to_.steps[i].scratch * static_cast<std::size_t>(to_.steps[i].parts));
+    }
+    to_.scratch = Packed(std::max<std::size_t>(scratch, 1));
+  }
+
+ private:
+  bool is_image(int item) const { return item != kAbsent && plan_.items[item].image; }
+
+  View view(int index) const {
+    const Place place = place_of(plan_.items, index);
+    const Buffer& buffer = layout_.buffers[place.item];
+    const Item& item = plan_.items[index];
+    const auto size = static_cast<std::ptrdiff_t>(size_of(item.type));
+    View view;
+    view.data = to_.memory.as<std::uint8_t>() + buffer.offset + buffer.origin + place.channel * size;
+    view.row_stride = buffer.row_stride;
+    view.pixel_stride = buffer.pixel_stride;
+    view.height = item.height();
+    view.width = item.width();
+    view.channels = item.channels();
+    return view;
+  }
+
+  void bind_step(int index) {
+    const Step& step = plan_.steps[index];
+    Bound& bound = to_.steps[index];
+    if (is_image(step.inputs[0])) bound.in = view(step.inputs[0]);
+    if (step.inputs.size() > 1 && is_image(step.inputs[1])) bound.second = view(step.inputs[1]);
+    if (is_image(step.outputs[0])) bound.out = view(step.outputs[0]);
+    for (const int item : step.outputs) {
+      if (!is_image(item)) continue;
+      const int root = place_of(plan_.items, item).item;
+      const Item& whole = plan_.items[root];
+      const Border& b = whole.border;
+      if (layout_.buffers[root].first_step != index || b.top + b.left + b.bottom + b.right == 0) continue;
+      bound.edges.push_back({view(root), b, size_of(whole.type), whole.type == DataType::U8 ? whole.quant.zero : 0});
+    }
+    if (step.kind == StepKind::node) {
+      for (const int item : step.inputs) bound.dense_inputs.push_back(item == kAbsent ? nullptr : &to_.dense[item]);
+      for (const int item : step.outputs) bound.dense_outputs.push_back(to_.dense[item]);
+      return;
+    }
+    bound.floats = &float_functions(kernels_);
+    if (step.kind == StepKind::expectation) {
+      const Dims& dims = plan_.items[step.outputs[0]].dims;
+      constexpr std::int64_t values_of_row = 256;
+      bound.rows = static_cast<int>(dims[2] * ((dims[3] + values_of_row - 1) / values_of_row));
+      bound.parts = threads_ == 1 ? 1 : std::min(threads_ * kPartsPerThread, bound.rows);
+      return;
+    }
+    const bool out_image = is_image(step.outputs[0]);
+    bound.rows = out_image ? bound.out.height : bound.in.height;
+    if (step.kind == StepKind::conv)
+      bound.call = engine::bind(*step.conv, bound.in, bound.out, step.inputs.size() > 1 ? &bound.second : nullptr);
+    bound.scratch = bound.call.scratch_bytes;
+    if (step.kind == StepKind::attention) bind_attention(step, bound);
+    const std::uint64_t work = step.macs > 0
+                                   ? step.macs / kMacsOfPart
+                                   : element_count(plan_.items[step.outputs[0]].dims) *
+                                         size_of(plan_.items[step.outputs[0]].type) / kBytesOfPart;
+    const std::uint64_t most = threads_ == 1 ? 1 : std::min<std::uint64_t>(threads_ * kPartsPerThread, bound.rows);
+    bound.parts = static_cast<int>(std::clamp<std::uint64_t>(work, 1, most));
+  }
+
+  void bind_attention(const Step& step, Bound& bound) const {
+    const Item& out = plan_.items[step.outputs[0]];
+    const int pixels = bound.out.height * bound.out.width, values = bound.out.channels / step.heads,
+              channels = 2 * step.key_channels + values;
+    for (int h = 0; h < step.heads; ++h) {
+      AttentionHead head{};
+      head.q = static_cast<const float*>(bound.in.data) + h * channels;
+      head.v = head.q + 2 * step.key_channels;
+      head.q_step = head.v_step = bound.in.pixel_stride / 4;
+      head.k = to_.dense[step.inputs[1]].data<float>() + std::ptrdiff_t{h * channels + step.key_channels} * pixels;
+      head.k_step = pixels;
+      head.out = static_cast<float*>(bound.out.data) + h * values;
+      head.out_step = bound.out.pixel_stride / 4;
+      head.pixels = pixels;
+      head.key_channels = step.key_channels;
+      head.value_channels = values;
+      head.factor = step.factor;
+      bound.heads.push_back(head);
+    }
+    const std::size_t floats = attention_scratch(element_count(out.dims) / static_cast<std::size_t>(out.channels()),
+                                                 static_cast<std::size_t>(step.key_channels));
+    bound.scratch = (floats * sizeof(float) + 63) / 64 * 64;
+  }
+
+  const Plan& plan_;
+  const Layout& layout_;
+  const ConvKernels& kernels_;
+  const int threads_;
+  Workspace& to_;
+};
+
+void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound, int part) {
+  const NoSubnormals fast;
+  const int first = static_cast<int>(std::int64_t{bound.rows} * part / bound.parts),
+            last = static_cast<int>(std::int64_t{bound.rows} * (part + 1) / bound.parts);
+  const Item& out = plan.items[step.outputs[0]];
+  for (const Bound::Edge& edge : bound.edges) fill_border(edge.image, edge.border, edge.size, edge.value, first, last);
+  switch (step.kind) {
+    case StepKind::conv:
+      run(bound.call, first, last, 0, block_count(*step.conv),
+          space.scratch.as<std::uint8_t>() + bound.scratch * static_cast<std::size_t>(part));
+      break;
+    case StepKind::table:
+      map_rows(bound.in, bound.out, step.table.empty() ? nullptr : step.table.data(), size_of(out.type), first, last);
+      break;
+    case StepKind::add:
+      if (out.type == DataType::U8) add_bytes(bound.in, bound.second, bound.out, step.mix, first, last);
+      else add_floats(bound.in, bound.second, bound.out, first, last);
+      break;
+    case StepKind::max_pool:
+      if (out.type == DataType::U8) max_pool_bytes(bound.in, bound.out, step.window, first, last);
+      else max_pool_floats(bound.in, bound.out, step.window, first, last);
+      break;
+    case StepKind::upsample: upsample(bound.in, bound.out, step.window, size_of(out.type), first, last); break;
+    case StepKind::widen: {
+      const Quant quant = plan.items[step.inputs[0]].quant;
+      widen(bound.in, bound.out, quant.scale, quant.zero, first, last);
+      break;
+    }
+    case StepKind::quantise: quantise(bound.in, bound.out, out.quant.scale, out.quant.zero, first, last); break;
+    case StepKind::to_image: {
+      const Tensor& in = space.dense[step.inputs[0]];
+      const float* dense = in.data<float>();
+      const Quant to = out.quant;
+      if (in.type == DataType::U8) bytes_from_dense(in.data<std::uint8_t>(), bound.out, first, last);
+      else if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, to.scale, to.zero, first, last);
+      else floats_from_dense(dense, bound.out, first, last);
+      break;
+    }
+    case StepKind::to_dense: {
+      const Item& in = plan.items[step.inputs[0]];
+      Tensor& dense = space.dense[step.outputs[0]];
+      if (in.type == DataType::F32) dense_from_floats(bound.in, dense.data<float>(), first, last);
+      else if (out.type == DataType::U8) dense_bytes(bound.in, dense.data<std::uint8_t>(), first, last);
+      else dense_from_bytes(bound.in, dense.data<float>(), in.quant.scale, in.quant.zero, first, last);
+      break;
+    }
+    case StepKind::attention: {
+      // Pixels in one go where they follow each other in the output, else row by row.
+      const bool joined = bound.out.row_stride == bound.out.width * bound.out.pixel_stride;
+      for (AttentionHead head : bound.heads) {
+        head.scratch = reinterpret_cast<float*>(space.scratch.as<std::uint8_t>() +
+                                                bound.scratch * static_cast<std::size_t>(part));
+        const int width = bound.out.width;
+        if (joined) {
+          bound.floats->attention(head, first * width, last * width);
+        } else {
+          float* const out_rows = head.out;
+          for (int y = first; y < last; ++y) {
+            head.out = out_rows + y * (bound.out.row_stride / 4 - width * head.out_step);
+            bound.floats->attention(head, y * width, (y + 1) * width);
+          }
+        }
+      }
+      break;
+    }
+    case StepKind::expectation: {
+      const auto values = static_cast<std::ptrdiff_t>(out.dims[3]),
+                 count = static_cast<std::ptrdiff_t>(step.numbers.size()),
+                 rows_of_side = bound.rows / static_cast<std::ptrdiff_t>(out.dims[2]);
+      for (int row = first; row < last; ++row) {
+        const std::ptrdiff_t side = row / rows_of_side, at = row % rows_of_side;
+        const Bins bins{space.dense[step.inputs[0]].data<float>() + side * count * values, values, step.numbers.data(),
+                        static_cast<int>(count), space.dense[step.outputs[0]].data<float>() + side * values};
+        bound.floats->expectation(bins, values * at / rows_of_side, values * (at + 1) / rows_of_side);
+      }
+      break;
+    }
+    case StepKind::node: step.node->run(bound.dense_inputs, bound.dense_outputs); break;
+  }
+}
+
+}  // namespace
+
+FusedProgram::FusedProgram(Graph graph, int threads, const Limits& limits)
+    : kernels_(chosen_kernels()), plan_(lower(std::move(graph), limits, kernels_)), pool_(threads) {
+  layout_ = lay_out(plan_, limits);
+  for (std::size_t item = 0; item < plan_.items.size(); ++item) {
+    const int root = place_of(plan_.items, static_cast<int>(item)).item;
+    if (std::find(plan_.inputs.begin(), plan_.inputs.end(), root) != plan_.inputs.end())
+      borrowed_.push_back(static_cast<int>(item));
+  }
+  return_workspace(take_workspace());  // what cannot be bound fails here
+}
+
+FusedProgram::~FusedProgram() = default;
+
+const char* FusedProgram::isa() const { return kernels_.name; }
+
+std::unique_ptr<Workspace> FusedProgram::take_workspace() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Workspace> found = std::move(idle_.back());
+      idle_.pop_back();
+      return found;
+    }
+  }
+  auto made = std::make_unique<Workspace>();
+  Binder(plan_, layout_, kernels_, pool_.threads(), *made).bind();
+  return made;
+}
+
+void FusedProgram::return_workspace(std::unique_ptr<Workspace> workspace) const {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(workspace));
+}
+
+std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs) const { return run(inputs, nullptr); }
+
+std::vector<Tensor> FusedProgram::run_timed(const std::vector<Tensor>& inputs, std::vector<StepTime>& times) const {
+  return run(inputs, &times);
+}
+
+std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::vector<StepTime>* times) const {
+  using Clock = std::chrono::steady_clock;
+  if (inputs.size() != plan_.inputs.size())
+    throw std::invalid_argument("expected " + std::to_string(plan_.inputs.size()) + " inputs, received " +
+                                std::to_string(inputs.size()));
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Item& item = plan_.items[plan_.inputs[i]];
+    if (inputs[i].type != item.type || inputs[i].dims != item.dims)
+      throw std::invalid_argument("input '" + plan_.input_names[i] + "' must be " + name_of(item.type) + " " +
+                                  text_of(item.dims) + ", received " + name_of(inputs[i].type) + " " +
+                                  text_of(inputs[i].dims));
+  }
+  std::unique_ptr<Workspace> space = take_workspace();
+  for (const int item : borrowed_) {
+    const int root = place_of(plan_.items, item).item;
+    const auto at = std::find(plan_.inputs.begin(), plan_.inputs.end(), root) - plan_.inputs.begin();
+    space->dense[item].bytes = inputs[static_cast<std::size_t>(at)].bytes;
+  }
+  if (times) times->clear();
+  for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
+    const Step& step = plan_.steps[i];
+    Bound& bound = space->steps[i];
+    const auto begin = times ? Clock::now() : Clock::time_point{};
+    pool_.parallel_for(bound.parts, [&](int part) { run_part(plan_, step, *space, bound, part); });
+    if (!times) continue;
+    const Item& out = plan_.items[step.outputs[0]];
+    StepTime time;
+    time.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    time.name = step.name;
+    time.kind = step.kind == StepKind::node ? step.op : name_of(step.kind);
+    time.shape = text_of(out.image ? Dims{out.dims[2], out.dims[3], out.dims[1]} : out.dims);
+    time.macs = step.macs;
+    times->push_back(std::move(time));
+  }
+  std::vector<Tensor> outputs;
+  for (const int item : plan_.outputs) {
+    const Tensor& from = space->dense[item];
+    outputs.push_back(Tensor::make(from.type, from.dims));
+    std::memcpy(outputs.back().bytes.get(), from.bytes.get(), from.size_bytes());
+  }
+  for (const int item : borrowed_) space->dense[item].bytes.reset();
+  return_workspace(std::move(space));
+  return outputs;
+}
+
+}  // namespace wutdet::engine

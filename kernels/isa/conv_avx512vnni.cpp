@@ -1,0 +1,537 @@
+// Convolutions for x86-64 with AVX-512 (F, BW, DQ, VL), VNNI and VBMI; compiled with flags of its own. Nothing in here
+// but the table of functions is visible outside, and no inline function of a library is used (see lowbit_avx2.cpp).
+//
+// A tile is M pixels times N vectors of 16 output channels, its sums in registers. One step of the inner loop loads N
+// vectors of weights, and M times four bytes (or one float) of a pixel into all lanes.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 in its own intrinsics (its bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include "core/engine/conv.h"
+#include "core/engine/conv_kernels.h"
+#include "core/engine/silu.h"
+
+namespace wutdet::engine {
+namespace {
+
+constexpr int kLanes = 16;
+
+// Without it, GCC makes functions of parts of a tile and passes its sums through memory.
+#define WUTDET_INLINE inline __attribute__((always_inline))
+
+// Inline assembly: GCC 12 spills the sums of large tiles written with the intrinsics.
+struct Dot {
+  static WUTDET_INLINE void add(__m512i& sum, __m512i x, __m512i w) { __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w)); }
+};
+struct Fma {
+  static WUTDET_INLINE void add(__m512i& sum, __m512i x, __m512i w) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(w));
+  }
+};
+
+WUTDET_INLINE __m512i load(const void* p) { return _mm512_loadu_si512(p); }
+WUTDET_INLINE __m512i four_bytes(const std::uint8_t* p) {
+  int x;
+  __builtin_memcpy(&x, p, 4);
+  return _mm512_set1_epi32(x);
+}
+
+// Pixels whose bytes fill a vector.
+template <int N>
+constexpr int kTogether = N == 1 ? 4 : N == 2 ? 2 : 1;
+
+struct Table {
+  __m512i part[4];
+  explicit Table(const std::uint8_t* table)
+      : part{load(table), load(table + 64), load(table + 128), load(table + 192)} {}
+  __m512i operator()(__m512i index) const {
+    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(index), _mm512_permutex2var_epi8(part[0], index, part[1]),
+                                  _mm512_permutex2var_epi8(part[2], index, part[3]));
+  }
+};
+
+WUTDET_INLINE __m512i pack4(__m512i a, __m512i b, __m512i c, __m512i d) {
+  return _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+}
+
+// The bytes of a pixel in order: its 16, 32, 48 or 64 channels, or fewer.
+template <int N>
+WUTDET_INLINE void store_pixel(std::uint8_t* p, __m512i bytes, int channels) {
+  if (channels == kLanes * N) {
+    if constexpr (N == 1) _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_castsi512_si128(bytes));
+    if constexpr (N == 2) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(bytes));
+    if constexpr (N == 3) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(bytes));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 32), _mm512_extracti32x4_epi32(bytes, 2));
+    }
+    if constexpr (N == 4) _mm512_storeu_si512(p, bytes);
+  } else {
+    _mm512_mask_storeu_epi8(p, (~0ull) >> (64 - channels), bytes);
+  }
+}
+
+// The bytes of pixel `index` of those together in a vector, moved to its front.
+template <int N, int index>
+WUTDET_INLINE __m512i pixel_of(__m512i bytes) {
+  if constexpr (index == 0 || N > 2) return bytes;
+  else if constexpr (N == 2) return _mm512_castsi256_si512(_mm512_extracti64x4_epi64(bytes, index));
+  else return _mm512_castsi128_si512(_mm512_extracti32x4_epi32(bytes, index));
+}
+
+WUTDET_INLINE __m512i mix(const ConvRow& row, __m512i own, __m512i other) {
+  const __m512i none = _mm512_setzero_si512();
+  const __m512 a = _mm512_set1_ps(row.mix_own), b = _mm512_set1_ps(row.mix_residual), c = _mm512_set1_ps(row.mix_offset);
+  const auto four = [&](__m512i q, __m512i r) {
+    return _mm512_cvtps_epi32(
+        _mm512_fmadd_ps(a, _mm512_cvtepi32_ps(q), _mm512_fmadd_ps(b, _mm512_cvtepi32_ps(r), c)));
+  };
+  const __m512i q0 = _mm512_unpacklo_epi8(own, none), q1 = _mm512_unpackhi_epi8(own, none);
+  const __m512i r0 = _mm512_unpacklo_epi8(other, none), r1 = _mm512_unpackhi_epi8(other, none);
+  return pack4(four(_mm512_unpacklo_epi16(q0, none), _mm512_unpacklo_epi16(r0, none)),
+               four(_mm512_unpackhi_epi16(q0, none), _mm512_unpackhi_epi16(r0, none)),
+               four(_mm512_unpacklo_epi16(q1, none), _mm512_unpacklo_epi16(r1, none)),
+               four(_mm512_unpackhi_epi16(q1, none), _mm512_unpackhi_epi16(r1, none)));
+}
+
+template <int N, int count>
+WUTDET_INLINE void put(__m512i bytes, std::uint8_t* out, std::ptrdiff_t step, int channels) {
+  if constexpr (N == 1 && count == 4) {
+    if (step == kLanes && channels == kLanes) {
+      _mm512_storeu_si512(out, bytes);
+      return;
+    }
+  }
+  store_pixel<N>(out, pixel_of<N, 0>(bytes), channels);
+  if constexpr (count > 1) store_pixel<N>(out + step, pixel_of<N, 1>(bytes), channels);
+  if constexpr (count > 2) store_pixel<N>(out + 2 * step, pixel_of<N, 2>(bytes), channels);
+  if constexpr (count > 3) store_pixel<N>(out + 3 * step, pixel_of<N, 3>(bytes), channels);
+}
+
+// Bytes of pixels, 64 apart, with their residual to the output.
+__attribute__((noinline)) void put_mixed(const ConvRow& row, const std::uint8_t* own, int pixels, std::uint8_t* out,
+                                         const std::uint8_t* residual) {
+  const __mmask64 mask = (~0ull) >> (64 - row.channels);
+  for (int m = 0; m < pixels; ++m) {
+    const __m512i other = _mm512_maskz_loadu_epi8(mask, residual + m * row.residual_step);
+    _mm512_mask_storeu_epi8(out + m * row.out_step, mask, mix(row, _mm512_load_si512(own + 64 * m), other));
+  }
+}
+
+// Integers [M][N] to bytes: saturate, table, residual, store. `order` brings packed groups of four bytes in order.
+template <int M, int N>
+WUTDET_INLINE void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
+  constexpr int together = kTogether<N>;
+  alignas(64) std::uint8_t own[64 * M];
+  std::uint8_t* to = residual == nullptr ? out : own;
+  const std::ptrdiff_t step = residual == nullptr ? row.out_step : 64;
+  const bool with_table = row.table != nullptr;
+  const Table table(with_table ? row.table : row.weights);
+  const __m512i order =
+      N == 1   ? _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+      : N == 2 ? _mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)
+               : _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+#pragma GCC unroll 16
+  for (int m = 0; m < M; m += together) {
+    __m512i bytes;
+    if constexpr (N == 4) bytes = pack4(sum[m][0], sum[m][1], sum[m][2], sum[m][3]);
+    if constexpr (N == 3) bytes = pack4(sum[m][0], sum[m][1], sum[m][2], sum[m][2]);
+    if constexpr (N == 2) {
+      const int next = m + 1 < M ? m + 1 : m;
+      bytes = pack4(sum[m][0], sum[m][1], sum[next][0], sum[next][1]);
+    }
+    if constexpr (N == 1) {
+      const int b = m + 1 < M ? m + 1 : m, c = m + 2 < M ? m + 2 : m, d = m + 3 < M ? m + 3 : m;
+      bytes = pack4(sum[m][0], sum[b][0], sum[c][0], sum[d][0]);
+    }
+    if (with_table) bytes = table(bytes);
+    if constexpr (N != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
+    if (m + together <= M) put<N, together>(bytes, to + m * step, step, row.channels);
+    else put<N, (M % together == 0 ? together : M % together)>(bytes, to + m * step, step, row.channels);
+  }
+  if (residual != nullptr) put_mixed(row, own, M, out, residual);
+}
+
+WUTDET_INLINE __m512 silu(__m512 x) {
+  __m512 t = _mm512_sub_ps(_mm512_setzero_ps(), x);
+  t = _mm512_max_ps(t, _mm512_set1_ps(kSiluLow));
+  t = _mm512_min_ps(t, _mm512_set1_ps(kSiluHigh));
+  const __m512 shifted = _mm512_fmadd_ps(t, _mm512_set1_ps(kSiluLog2E), _mm512_set1_ps(kSiluRound));
+  const __m512 n = _mm512_sub_ps(shifted, _mm512_set1_ps(kSiluRound));
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(kSiluLn2High), t);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(kSiluLn2Low), r);
+  __m512 e = _mm512_set1_ps(kSiluSeries[7]);
+#pragma GCC unroll 7
+  for (int i = 6; i >= 0; --i) e = _mm512_fmadd_ps(e, r, _mm512_set1_ps(kSiluSeries[i]));
+  e = _mm512_castsi512_ps(
+      _mm512_add_epi32(_mm512_castps_si512(e), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
+  return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
+}
+
+WUTDET_INLINE __m512i quantised(const ConvRow& row, __m512 y) {
+  y = _mm512_fmadd_ps(y, _mm512_set1_ps(row.inverse_scale), _mm512_set1_ps(row.zero));
+  y = _mm512_min_ps(_mm512_max_ps(y, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
+  return _mm512_cvtps_epi32(y);
+}
+
+// Floats of `pixels` pixels [pixel][vector][lane], plain order, to a float output.
+__attribute__((noinline)) void put_floats(const ConvRow& row, const float* y, int pixels, std::uint8_t* out,
+                                          const std::uint8_t* residual) {
+  for (int m = 0; m < pixels; ++m) {
+    for (int c = 0; c < row.channels; c += kLanes) {
+      const int left = row.channels - c;
+      const __mmask16 mask = left >= kLanes ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1);
+      __m512 x = _mm512_load_ps(y + m * row.vectors * kLanes + c);
+      if (row.silu) x = silu(x);
+      if (residual != nullptr)
+        x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(mask, residual + m * row.residual_step + 4 * c));
+      _mm512_mask_storeu_ps(out + m * row.out_step + 4 * c, mask, x);
+    }
+  }
+}
+
+// Floats to integers of a u8 output that has its own scale, in place.
+__attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int vectors) {
+  for (int i = 0; i < vectors; ++i) {
+    __m512 x = _mm512_load_ps(y + i * kLanes);
+    if (row.silu) x = silu(x);
+    _mm512_store_si512(y + i * kLanes, quantised(row, x));
+  }
+}
+
+// The rarer ways out, through memory: sums are floats.
+template <int M, int N>
+__attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::uint8_t* out,
+                                             const std::uint8_t* residual) {
+  if (!row.to_u8) {
+    put_floats(row, y, M, out, residual);
+    return;
+  }
+  quantise_all(row, y, M * N);
+  __m512i sum[M][N];
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) sum[m][n] = _mm512_load_si512(y + (m * N + n) * kLanes);
+  put_tile<M, N>(row, sum, out, residual);
+}
+
+template <int M, int N>
+WUTDET_INLINE void spill(__m512i (&sum)[M][N], float* y) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) _mm512_store_si512(y + (m * N + n) * kLanes, sum[m][n]);
+}
+
+// Adds `steps` steps of weights from `w` on to the sums; returns where the next are.
+template <typename Op, int M, int N>
+WUTDET_INLINE const std::uint8_t* accumulate(__m512i (&sum)[M][N], const std::uint8_t* p, std::ptrdiff_t step, int steps,
+                                      const std::uint8_t* w) {
+  do {
+    __m512i weights[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) weights[n] = load(w + 64 * n);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const __m512i x = four_bytes(p + m * step);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) Op::add(sum[m][n], x, weights[n]);
+    }
+    p += 4;
+    w += 64 * N;
+  } while (--steps != 0);
+  return w;
+}
+
+// acc as float, fma by the channel's scale and bias; then whole numbers for the usual u8 output.
+template <bool whole, bool already_float, int M, int N>
+WUTDET_INLINE void scale_tile(const ConvRow& row, __m512i (&sum)[M][N]) {
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+    const __m512 scale = _mm512_load_ps(row.scale + n * kLanes), bias = _mm512_load_ps(row.bias + n * kLanes);
+#pragma GCC unroll 16
+    for (int m = 0; m < M; ++m) {
+      const __m512 y = already_float ? _mm512_castsi512_ps(sum[m][n]) : _mm512_cvtepi32_ps(sum[m][n]);
+      const __m512 z = _mm512_fmadd_ps(y, scale, bias);
+      sum[m][n] = whole ? _mm512_cvtps_epi32(z) : _mm512_castps_si512(z);
+    }
+  }
+}
+
+struct Int8 {
+  static constexpr int vectors = 4;
+  template <int M, int N, bool bytes>
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+    __m512i sum[M][N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      sum[0][n] = _mm512_load_si512(row.initial + n * kLanes);
+#pragma GCC unroll 16
+      for (int m = 1; m < M; ++m) sum[m][n] = sum[0][n];
+    }
+    const std::uint8_t* w = row.weights;
+    const Run* run = row.runs;
+    const Run* const end = run + row.run_count;
+    do {
+      w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
+    } while (++run != end);
+    if constexpr (bytes) {
+      scale_tile<true, false>(row, sum);
+      put_tile<M, N>(row, sum, out, residual);
+    } else {
+      alignas(64) float y[M * N * kLanes];
+      scale_tile<false, false>(row, sum);
+      spill<M, N>(sum, y);
+      finish_floats<M, N>(row, y, out, residual);
+    }
+  }
+};
+
+struct Grouped {
+  static constexpr int vectors = 2;
+  template <int M, int N, bool bytes>
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+    __m512i sum[M][N];
+    __m512 total[M][N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) total[m][n] = _mm512_setzero_ps();
+    const std::uint8_t* w = row.weights;
+    const std::int32_t* start = row.group_initial;
+    const float* scales = row.group_scale;
+    const Run* run = row.runs;
+    const Run* const end = run + row.run_count;
+    do {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) {
+        sum[0][n] = _mm512_load_si512(start + n * kLanes);
+#pragma GCC unroll 16
+        for (int m = 1; m < M; ++m) sum[m][n] = sum[0][n];
+      }
+      start += N * kLanes;
+      bool more;
+      do {
+        w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
+        more = run->ends_group == 0;
+        ++run;
+      } while (more);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) {
+        const __m512 scale = _mm512_load_ps(scales + n * kLanes);
+#pragma GCC unroll 16
+        for (int m = 0; m < M; ++m) total[m][n] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m][n]), scale, total[m][n]);
+      }
+      scales += N * kLanes;
+    } while (run != end);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+#pragma GCC unroll 16
+      for (int m = 0; m < M; ++m) sum[m][n] = _mm512_castps_si512(total[m][n]);
+    if constexpr (bytes) {
+      scale_tile<true, true>(row, sum);
+      put_tile<M, N>(row, sum, out, residual);
+    } else {
+      alignas(64) float y[M * N * kLanes];
+      scale_tile<false, true>(row, sum);
+      spill<M, N>(sum, y);
+      finish_floats<M, N>(row, y, out, residual);
+    }
+  }
+};
+
+struct Real {
+  static constexpr int vectors = 4;
+  template <int M, int N, bool bytes>
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+    __m512i sum[M][N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      sum[0][n] = _mm512_load_si512(row.bias + n * kLanes);
+#pragma GCC unroll 16
+      for (int m = 1; m < M; ++m) sum[m][n] = sum[0][n];
+    }
+    const std::uint8_t* w = row.weights;
+    const Run* run = row.runs;
+    const Run* const end = run + row.run_count;
+    do {
+      w = accumulate<Fma, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
+    } while (++run != end);
+    alignas(64) float y[M * N * kLanes];
+    spill<M, N>(sum, y);
+    finish_floats<M, N>(row, y, out, residual);
+  }
+};
+
+using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*);
+
+// The tiles of N vectors by their pixels.
+template <typename Kind, bool bytes, int N, int... M>
+struct Tiles {
+  static constexpr Tile list[] = {&Kind::template tile<M, N, bytes>...};
+};
+
+// Tiles of almost equal widths, whole groups of `together` pixels.
+WUTDET_INLINE void cover(const ConvRow& row, const Tile* tiles, int most, int together) {
+  const int groups = (row.pixels + together - 1) / together, per_tile = most / together;
+  const int count = (groups + per_tile - 1) / per_tile, share = groups / count, larger = groups % count;
+  const std::uint8_t* in = row.in;
+  std::uint8_t* out = row.out;
+  const std::uint8_t* residual = row.residual;
+  int left = row.pixels;
+  for (int i = 0; i < count; ++i) {
+    int width = (share + (i < larger)) * together;
+    if (width > left) width = left;
+    tiles[width - 1](row, in, out, residual);
+    in += width * row.in_step;
+    out += width * row.out_step;
+    if (residual != nullptr) residual += width * row.residual_step;
+    left -= width;
+  }
+}
+
+template <typename Kind, bool bytes>
+void cover_by(const ConvRow& row) {
+  switch (row.vectors) {
+    case 1:
+      return cover(row, Tiles<Kind, bytes, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>::list, 16, 4);
+    case 2: return cover(row, Tiles<Kind, bytes, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 2);
+    case 3: return cover(row, Tiles<Kind, bytes, 3, 1, 2, 3, 4, 5, 6, 7, 8>::list, 8, 1);
+    default: return cover(row, Tiles<Kind, bytes, 4, 1, 2, 3, 4, 5, 6>::list, 6, 1);
+  }
+}
+
+template <bool bytes>
+void cover_grouped(const ConvRow& row) {
+  if (row.vectors == 1)
+    cover(row, Tiles<Grouped, bytes, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 4);
+  else cover(row, Tiles<Grouped, bytes, 2, 1, 2, 3, 4, 5, 6>::list, 6, 2);
+}
+
+void int8_row(const ConvRow& row) {
+  if (row.to_u8 && !row.silu) cover_by<Int8, true>(row);
+  else cover_by<Int8, false>(row);
+}
+
+void grouped_row(const ConvRow& row) {
+  if (row.to_u8 && !row.silu) cover_grouped<true>(row);
+  else cover_grouped<false>(row);
+}
+
+void real_row(const ConvRow& row) { cover_by<Real, false>(row); }
+
+// Four taps of 64 channels at a time: interleaving their bytes gives the four vectors of a quad. M pixels share weights.
+template <int M>
+void depthwise_tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  const std::uint64_t mask = (~0ull) >> (64 - row.channels);
+  const int taps = row.run_count;
+  __m512i sum[M][4];
+#pragma GCC unroll 4
+  for (int n = 0; n < 4; ++n) {
+    sum[0][n] = _mm512_load_si512(row.initial + n * kLanes);
+#pragma GCC unroll 4
+    for (int m = 1; m < M; ++m) sum[m][n] = sum[0][n];
+  }
+  const std::uint8_t* w = row.weights;
+  for (int t = 0; t < taps; t += 4, w += 256) {
+    const __m512i weights[4] = {load(w), load(w + 64), load(w + 128), load(w + 192)};
+    // Behind the last tap weights are zero; any tap that may be read will do.
+    const std::uint8_t* tap[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) tap[i] = in + row.runs[t + i < taps ? t + i : t].offset;
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) {
+      const auto read = [&](int i) { return _mm512_maskz_loadu_epi8(mask, tap[i] + m * row.in_step); };
+      const __m512i x0 = read(0), x1 = read(1), x2 = read(2), x3 = read(3);
+      const __m512i a = _mm512_unpacklo_epi8(x0, x1), b = _mm512_unpacklo_epi8(x2, x3);
+      const __m512i c = _mm512_unpackhi_epi8(x0, x1), d = _mm512_unpackhi_epi8(x2, x3);
+      Dot::add(sum[m][0], _mm512_unpacklo_epi16(a, b), weights[0]);
+      Dot::add(sum[m][1], _mm512_unpackhi_epi16(a, b), weights[1]);
+      Dot::add(sum[m][2], _mm512_unpacklo_epi16(c, d), weights[2]);
+      Dot::add(sum[m][3], _mm512_unpackhi_epi16(c, d), weights[3]);
+    }
+  }
+  if (row.to_u8 && !row.silu) {
+    scale_tile<true, false>(row, sum);
+    put_tile<M, 4>(row, sum, out, residual);
+    return;
+  }
+  scale_tile<false, false>(row, sum);
+  alignas(64) float y[M * 64];
+  if (row.to_u8) {
+    spill<M, 4>(sum, y);
+  } else {
+    // Interleaved parts of four channels back to plain order.
+#pragma GCC unroll 4
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+      for (int n = 0; n < 4; ++n) {
+        __m128i* to = reinterpret_cast<__m128i*>(y + 64 * m + 4 * n);
+        _mm_store_si128(to, _mm512_castsi512_si128(sum[m][n]));
+        _mm_store_si128(to + 4, _mm512_extracti32x4_epi32(sum[m][n], 1));
+        _mm_store_si128(to + 8, _mm512_extracti32x4_epi32(sum[m][n], 2));
+        _mm_store_si128(to + 12, _mm512_extracti32x4_epi32(sum[m][n], 3));
+      }
+    }
+  }
+  finish_floats<M, 4>(row, y, out, residual);
+}
+
+void depthwise_int8(const ConvRow& row) {
+  static constexpr Tile list[] = {&depthwise_tile<1>, &depthwise_tile<2>, &depthwise_tile<3>, &depthwise_tile<4>};
+  cover(row, list, 4, 1);
+}
+
+void depthwise_real(const ConvRow& row) {
+  for (int x = 0; x < row.pixels; ++x) {
+    const std::uint8_t* in = row.in + x * row.in_step;
+    alignas(64) float y[64];
+    for (int c = 0; c < row.channels; c += kLanes) {
+      const int left = row.channels - c;
+      const __mmask16 mask = left >= kLanes ? 0xFFFF : static_cast<__mmask16>((1u << left) - 1);
+      __m512 sum = _mm512_load_ps(row.bias + c);
+      const float* w = reinterpret_cast<const float*>(row.weights) + c;
+      for (int t = 0; t < row.run_count; ++t, w += 64)
+        sum = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(mask, in + row.runs[t].offset + 4 * c), _mm512_load_ps(w), sum);
+      _mm512_store_ps(y + c, sum);
+    }
+    std::uint8_t* out = row.out + x * row.out_step;
+    const std::uint8_t* residual = row.residual != nullptr ? row.residual + x * row.residual_step : nullptr;
+    if (!row.to_u8) {
+      put_floats(row, y, 1, out, residual);
+      continue;
+    }
+    quantise_all(row, y, (row.channels + kLanes - 1) / kLanes);
+    // Plain order to the interleaved one of packing.
+    __m512i sum[1][4];
+#pragma GCC unroll 4
+    for (int n = 0; n < 4; ++n) {
+      __m512i z = _mm512_castsi128_si512(_mm_load_si128(reinterpret_cast<const __m128i*>(y + 4 * n)));
+      z = _mm512_inserti32x4(z, _mm_load_si128(reinterpret_cast<const __m128i*>(y + 16 + 4 * n)), 1);
+      z = _mm512_inserti32x4(z, _mm_load_si128(reinterpret_cast<const __m128i*>(y + 32 + 4 * n)), 2);
+      sum[0][n] = _mm512_inserti32x4(z, _mm_load_si128(reinterpret_cast<const __m128i*>(y + 48 + 4 * n)), 3);
+    }
+    put_tile<1, 4>(row, sum, out, residual);
+  }
+}
+
+void widen(const std::uint8_t* in, std::size_t count, int zero, float scale, float* out) {
+  const __m512i shift = _mm512_set1_epi32(zero);
+  const __m512 factor = _mm512_set1_ps(scale);
+  for (std::size_t i = 0; i < count; i += kLanes) {
+    const __mmask16 mask = count - i >= kLanes ? 0xFFFF : static_cast<__mmask16>((1u << (count - i)) - 1);
+    const __m512i x = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, in + i));
+    _mm512_mask_storeu_ps(out + i, mask, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(x, shift)), factor));
+  }
+}
+
+constexpr ConvKernels kKernels{"avx512vnni", kLanes,      Int8::vectors, Grouped::vectors, Real::vectors, false, false,
+                               int8_row,     grouped_row, real_row,      depthwise_int8,   depthwise_real, widen};
+
+}  // namespace
+
+const ConvKernels& conv_avx512vnni() { return kKernels; }
+
+}  // namespace wutdet::engine
