@@ -22,7 +22,7 @@ def pictures(tmp_path):
 
 def test_rows_of_two_artefacts(artefact, pictures):
     files = [artefact("yolo26n", "nms", number_format) for number_format in ("fp32", "int8")]
-    result = run(BenchConfig(tuple(map(str, files)), threads=1, runs=3, warmup=1, images=str(pictures)))
+    result = run(BenchConfig(tuple(map(str, files)), threads=(1,), runs=3, warmup=1, images=str(pictures)))
     content = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert content["schema"] == "wutdet.bench/1"
     assert {"cpu", "cores", "onnxruntime"} <= set(content["machine"])
@@ -37,8 +37,14 @@ def test_rows_of_two_artefacts(artefact, pictures):
 
 
 def test_architecture_name_gets_random_weights(pictures):
-    (row,) = run(BenchConfig(("yolo11n",), threads=1, runs=1, warmup=0, images=str(pictures))).rows
-    assert (row["model"], row["format"], row["imgsz"]) == ("yolo11n", "fp32", 640)
+    config = BenchConfig(
+        ("yolo11n",), threads=(1,), runs=1, warmup=0, images=str(pictures), imgsz="96x128", formats=("fp32", "mxfp4")
+    )
+    rows = run(config).rows
+    assert [(row["model"], row["format"], row["input"]) for row in rows] == [
+        ("yolo11n", "fp32", "128x96"),
+        ("yolo11n", "mxfp4", "128x96"),
+    ]
 
 
 def test_what_bench_refuses(artefact, checkpoints, pictures, tmp_path):
@@ -47,6 +53,8 @@ def test_what_bench_refuses(artefact, checkpoints, pictures, tmp_path):
         run(BenchConfig((file, "index")))
     with pytest.raises(UsageError, match="--runs"):
         run(BenchConfig((file,), runs=0))
+    with pytest.raises(UsageError, match="--threads"):
+        run(BenchConfig((file,), threads=()))
     with pytest.raises(ModelError, match="artefacts"):
         run(BenchConfig((str(checkpoints["yolo26n"]),), images=str(pictures)))
     with pytest.raises(ModelError, match="no such model"):

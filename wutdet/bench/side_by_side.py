@@ -181,7 +181,9 @@ def _artefacts(config: BenchConfig, folder: Path) -> tuple[list[Artefact], list[
         metadata = NativeBackend(file, 1).metadata
         digest = metadata.source_digest[:6]
         model = stem or " ".join(part for part in (metadata.architecture or file.stem, digest) if part)
-        artefacts.append(Artefact(model, file, metadata.weight_format, metadata.imgsz_hw, multiplications(file)))
+        integer = str(metadata.quantisation.get("activations", "")).startswith("uint8")
+        size, count = metadata.imgsz_hw, multiplications(file)
+        artefacts.append(Artefact(model, file, metadata.weight_format, size, count, integer))
     return artefacts, notes
 
 
@@ -279,9 +281,7 @@ def _row(variant: Variant, threads: int) -> dict:
 def _figures(ms: np.ndarray, variant: Variant, row: Mapping, facts: Mapping) -> dict:
     median = float(np.median(ms))
     gmacs = variant.artefact.multiplications / median / 1e6
-    peak = facts["peak_gmacs"]["fp32" if row["format"] in ("fp32", "bf16") else "int8"] * min(
-        row["threads"], facts["cores"]
-    )
+    peak = facts["peak_gmacs"]["int8" if variant.artefact.integer else "fp32"] * min(row["threads"], facts["cores"])
     return {
         "median_ms": round(median, 3),
         "p95_ms": round(float(np.percentile(ms, 95)), 3),
@@ -314,7 +314,9 @@ def _layers(process: EngineProcess, row: Mapping) -> dict:
 
 
 def _add_ratios(rows: Sequence[dict]) -> None:
-    """The fastest rival's median over each row's own, among rows of one network, input and number of threads."""
+    """Over each row's median: that of the fastest rival (``ratio``) and of the fastest with an int8 file
+    (``ratio_int8``), among rows of one network, input and number of threads; ``ratio_of_min`` compares least times.
+    """
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
         if not row["absent"]:
@@ -323,9 +325,11 @@ def _add_ratios(rows: Sequence[dict]) -> None:
         rivals = [row for row in group if row["engine"] != "native"]
         best = min(rivals, key=lambda row: row["median_ms"], default=None)
         least = min((row["min_ms"] for row in rivals), default=None)
+        int8 = min((row["median_ms"] for row in rivals if row["format"] == "int8"), default=None)
         for row in group:
             row["fastest_rival"] = row is best
             row["ratio"] = None if best is None else round(best["median_ms"] / row["median_ms"], 3)
+            row["ratio_int8"] = None if int8 is None else round(int8 / row["median_ms"], 3)
             row["ratio_of_min"] = None if least is None else round(least / row["min_ms"], 3)
 
 

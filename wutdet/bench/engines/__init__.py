@@ -32,6 +32,7 @@ class Artefact:
         number_format: ``fp32``, ``int8``, ``hif4``, ...
         imgsz_hw: height and width of the network input in pixels.
         multiplications: multiply-adds of the convolutions and matrix products of one frame.
+        integer: activations are 8-bit integers, so that its products are too; 4-bit weights may have float ones.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Artefact:
     number_format: str
     imgsz_hw: tuple[int, int]
     multiplications: int
+    integer: bool
 
 
 @dataclass(frozen=True)
