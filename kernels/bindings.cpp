@@ -35,19 +35,6 @@ Matrix<Real> box_iou(Boxes<Real> a, Boxes<Real> b) {
   return to_numpy<Matrix<Real>>(std::move(out), {rows, columns});
 }
 
-Indices nms(Boxes<float> boxes, nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu> category,
-            float iou_threshold, std::size_t max_keep) {
-  const std::size_t count = boxes.shape(0);
-  if (category.shape(0) != count) throw nb::value_error("boxes and category must have the same length");
-  std::unique_ptr<std::int64_t[]> keep(new std::int64_t[std::min(count, max_keep)]);
-  std::size_t kept;
-  {
-    nb::gil_scoped_release release;
-    kept = wutdet::nms(boxes.data(), category.data(), count, iou_threshold, max_keep, keep.get());
-  }
-  return to_numpy<Indices>(std::move(keep), {kept});
-}
-
 using Hashes = nb::ndarray<const std::uint64_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
@@ -124,8 +111,6 @@ NB_MODULE(_kernels, module) {
   module.def("box_iou", &box_iou<float>, nb::arg("a"), nb::arg("b"),
              "Intersection over union of xyxy boxes: [N, 4] and [M, 4] to [N, M].");
   module.def("box_iou", &box_iou<double>, nb::arg("a"), nb::arg("b"));
-  module.def("nms", &nms, nb::arg("boxes"), nb::arg("category"), nb::arg("iou_threshold"), nb::arg("max_keep"),
-             "Indices of the boxes [N, 4] (xyxy, sorted by falling score) that greedy NMS keeps, per category [N].");
   module.def("hash_neighbours", &hash_neighbours, nb::arg("query"), nb::arg("query_group"), nb::arg("base"),
              nb::arg("base_group"), nb::arg("limit"),
              "Nearest index, distance and number of 256-bit hashes within `limit`; see wutdet.dataset.hashing.");
@@ -140,4 +125,5 @@ NB_MODULE(_kernels, module) {
   wutdet::bind_lowbit(module);
   wutdet::bind_engine(module);
   wutdet::bind_peak(module);
+  wutdet::bind_frames(module);
 }

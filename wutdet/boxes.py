@@ -61,7 +61,7 @@ class Letterbox:
     def fit(cls, frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
         """The largest scale at which the frame fits a fixed input, centred (odd padding goes right and below)."""
         scale = min(input_wh[0] / frame_wh[0], input_wh[1] / frame_wh[1])
-        scaled = (round(frame_wh[0] * scale), round(frame_wh[1] * scale))
+        scaled = tuple(max(1, round(side * scale)) for side in frame_wh)
         # The small shift decides x.5 the same way as ultralytics does, so that boxes agree to the pixel.
         pad = tuple(round((full - part) / 2 - 0.1) for full, part in zip(input_wh, scaled, strict=True))
         return cls(tuple(frame_wh), tuple(input_wh), scaled, pad, scale)

@@ -37,22 +37,4 @@ void box_iou(const Real* a, std::size_t count_a, const Real* b, std::size_t coun
 template void box_iou<float>(const float*, std::size_t, const float*, std::size_t, float*);
 template void box_iou<double>(const double*, std::size_t, const double*, std::size_t, double*);
 
-std::size_t nms(const float* boxes, const std::int32_t* category, std::size_t count, float iou_threshold,
-                std::size_t max_keep, std::int64_t* keep) {
-  std::vector<float> areas(count);
-  for (std::size_t i = 0; i < count; ++i) areas[i] = area(boxes + 4 * i);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < count && kept < max_keep; ++i) {
-    bool suppressed = false;
-    for (std::size_t k = 0; k < kept && !suppressed; ++k) {
-      const std::size_t j = static_cast<std::size_t>(keep[k]);
-      if (category[j] != category[i]) continue;
-      const float overlap = overlap_area(boxes + 4 * i, boxes + 4 * j);
-      suppressed = overlap > iou_threshold * (areas[i] + areas[j] - overlap);
-    }
-    if (!suppressed) keep[kept++] = static_cast<std::int64_t>(i);
-  }
-  return kept;
-}
-
 }  // namespace wutdet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wutdet._kernels import nms
+from wutdet._kernels import decode_anchors
 from wutdet.errors import ModelError
 
 #: Candidates that enter NMS, best first. More than a dense 4K frame has above any useful score.
@@ -46,7 +46,7 @@ def decode_output(
     if end2end or (end2end is None and output.shape[2] == 6):
         found = _decode_end2end(output[0], conf, max_det, only_category)
     else:
-        found = _decode_anchors(output[0], conf, iou, max_det, only_category)
+        found = decode_anchors(output[0], only_category, conf, iou, MAX_CANDIDATES, max_det)
     # A box branch may put the right edge left of the left one; such a box covers nothing.
     proper = (found[0][:, 2:] > found[0][:, :2]).all(axis=1)
     return found if proper.all() else (found[0][proper], found[1][proper], found[2][proper])
@@ -60,16 +60,3 @@ def _decode_end2end(rows: np.ndarray, conf: float, max_det: int, only_category: 
     rows = rows[np.argsort(-rows[:, 4], kind="stable")][:max_det]
     category = rows[:, 5].astype(np.int32)
     return rows[:, :4], rows[:, 4], category if only_category is None else np.zeros_like(category)
-
-
-def _decode_anchors(columns: np.ndarray, conf: float, iou: float, max_det: int, only_category: int | None):
-    scores = columns[4:] if only_category is None else columns[4 + only_category : 5 + only_category]
-    best = scores.max(axis=0)
-    candidates = np.flatnonzero(best > conf)
-    candidates = candidates[np.argsort(-best[candidates], kind="stable")][:MAX_CANDIDATES]
-    score = best[candidates]
-    category = scores[:, candidates].argmax(axis=0).astype(np.int32)
-    centre, half = columns[:2, candidates].T, columns[2:4, candidates].T / 2
-    xyxy = np.ascontiguousarray(np.concatenate([centre - half, centre + half], axis=1), dtype=np.float32)
-    keep = nms(xyxy, category, iou, max_det)
-    return xyxy[keep], score[keep], category[keep]

@@ -18,8 +18,8 @@ class NativeBackend:
         metadata: what the artefact says of itself.
         fixed_input_wh: width and height of its input; the engine plans for one size.
         batch: largest number of frames per call.
-        program: what runs it: ``generic``, the interpreter of every operator. The environment variable
-            ``WUTDET_ENGINE`` forces one.
+        program: what runs it: ``fused``, planned for this file, or ``generic``, the slow interpreter of every operator.
+            The environment variable ``WUTDET_ENGINE`` forces one.
 
     Raises:
         ModelError: not an ONNX file, broken, with something that the engine does not know (named), without metadata,
