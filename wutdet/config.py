@@ -414,9 +414,6 @@ class ExportConfig:
     size_budget_mb: float | None = None
     """With a 4-bit format and CALIB: largest size of the file in MB (1,000,000 bytes); what is left of it is spent on
     int8 layers, where a byte lowers the change of the head's output most."""
-    tune_steps: int = 0
-    """With a 4-bit format and CALIB: so many steps of tuning the rounded network on the calibration frames, towards
-    what the float one gives; 80 take minutes."""
     gate: str | None = None
     """Held-out data set for the acceptance gate; by default the CALIB data set. With fp32 it gives the threshold."""
     gate_split: str = "val"
@@ -529,11 +526,9 @@ class LowbitConfig:
     """Formats of weights."""
     activations: tuple[str, ...] = ("A16", "A8", "A4")
     """What rounded layers see: A16 float, A8 256 levels over one range a layer, A4 the weights' own format."""
-    methods: tuple[str, ...] = ("nearest", "restored", "optimised", "tuned", "trained")
-    """Rounding to nearest; that and every channel's mean and deviation put back; searched scales and GPTQ as well; all
-    that, then tuned to give what the float network gives; weights of '--lowbit.trained'."""
-    tune_images: int = 64
-    """Training frames that 'tuned' rows are tuned on."""
+    methods: tuple[str, ...] = ("nearest", "restored", "optimised", "trained")
+    """Rounding to nearest; that and every channel's mean and deviation put back; searched scales and GPTQ as well;
+    weights of '--lowbit.trained'."""
     seed: int = 0
     """Seed of the calibration frames and positions."""
     threads: int = 1

@@ -10,7 +10,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "engine"))
 
-from operator_cases import OPERATORS, PACKED, packed_case, random_packed_weight
+from operator_cases import OPERATORS
+from packed_cases import PACKED, packed_case, random_packed_weight
 
 EACH = 4
 

@@ -103,3 +103,19 @@ def cut_at_codes(data: bytes) -> tuple[bytes, bytes, list[str]]:
             output.name += "/again"
     cut.graph.input.extend(known[name] for name in names)
     return shown.SerializeToString(), cut.SerializeToString(), names
+
+
+def share_of_other_codes(engine, cut_names: list[str], x: np.ndarray, codes: list[np.ndarray]) -> float:
+    """Feeds every layer of a cut graph with onnxruntime's codes; the share of codes that come out otherwise.
+
+    No code may be off by more than two: a flip before the activation can move what comes behind it by two codes, and
+    onnxruntime's own sigmoid and product of codes are rounded twice.
+    """
+    found = engine.run([x, *codes])[1:]
+    values = unequal = 0
+    for name, ours, theirs in zip(cut_names, found, codes, strict=True):
+        difference = np.abs(ours.astype(int) - theirs)
+        assert difference.max() <= 2, name
+        values += difference.size
+        unequal += int((difference > 0).sum())
+    return unequal / values

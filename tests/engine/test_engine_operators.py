@@ -7,7 +7,8 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
-from operator_cases import OPERATORS, PACKED, graph_of, one, packed_case, random_packed_weight
+from operator_cases import OPERATORS, graph_of, one
+from packed_cases import PACKED, packed_case, random_packed_weight
 from wutdet._kernels import Engine, ModelFault
 
 CASES_EACH = 40

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch")
 
 from wutdet.quantize.lowbit import LowBitSettings, quantise_weights  # noqa: E402
 from wutdet.quantize.observe import kernel_columns, observe  # noqa: E402
+from wutdet.quantize.restore import restore_statistics  # noqa: E402
 
 FORMATS = ("hif4", "mxfp4", "nvfp4", "int4")
 
@@ -156,3 +157,22 @@ def test_names_that_are_no_convolutions():
         quantise_weights(network(), ["9.weight"], list, LowBitSettings("hif4"))
     with pytest.raises(ExportError, match="not the weight"):
         quantise_weights(network(), ["1.weight"], list, LowBitSettings("hif4"))
+
+
+def test_restoring_what_was_not_rounded_changes_nothing(rng):
+    """Also where frames are as unlike as day and night: every batch is held against its own frames."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.SiLU(), torch.nn.Conv2d(8, 8, 3), torch.nn.SiLU(), torch.nn.Conv2d(8, 4, 1)
+    ).requires_grad_(False)
+    frames = [
+        (brightness * rng.random((1, 3, 24, 32))).astype(np.float32) for brightness in np.repeat([0.02, 1.0, 4.0], 4)
+    ]
+    names = ["0.weight", "2.weight", "4.weight"]
+    layers = {name: network.get_submodule(name.removesuffix(".weight")) for name in names}
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    observed = observe(network, layers, frames, inputs=False)
+    for factor in restore_statistics(network, layers, observed, frames).values():
+        np.testing.assert_allclose(factor, 1, rtol=1e-4)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter, before[name], rtol=1e-3, atol=1e-4)

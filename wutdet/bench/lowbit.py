@@ -66,12 +66,7 @@ def run_lowbit(config: LowbitConfig) -> LowbitResult:
     rows = all_rows(config.formats, config.activations, config.methods)
     load = {name: _loader(path, config) for name, path in models.items()}
     calibration = _network_inputs(next(iter(load.values())), frames)
-    tuning: list[np.ndarray] = []
-    if "tuned" in config.methods:
-        more = choose_frames(load_dataset(config.calib), "train", config.tune_images, config.seed + 1)
-        tuning = list(more.network_inputs(calibration[0].shape[2:]))
-        facts["tuning"] = {"images": len(tuning), "seed": config.seed + 1, "digest": more.digest}
-    table = run_table(load, test, calibration, config.out, rows, _trained_loaders(config, models), tuning)
+    table = run_table(load, test, calibration, config.out, rows, _trained_loaders(config, models))
     result = LowbitResult(facts, table)
     write_json(config.out / "lowbit.json", result.to_json())
     write_text(config.out / "table.md", result.to_text() + "\n")

@@ -26,7 +26,7 @@ from wutdet.evaluation.model import category_ids, detect_all, to_coco_results
 from wutdet.evaluation.network_input import NetworkInput
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 from wutdet.files import write_json
-from wutdet.quantize.lowbit import LowBitSettings, TuneSettings, convolutions, quantise_weights, round_inputs
+from wutdet.quantize.lowbit import LowBitSettings, convolutions, quantise_weights, round_inputs
 from wutdet.quantize.observe import Observation, observe
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ METHODS = {
     "nearest": {"method": "nearest", "restore": False},
     "restored": {"method": "nearest", "restore": True},
     "optimised": {"method": "gptq", "restore": True},
-    "tuned": {"method": "gptq", "restore": True, "tune": TuneSettings(steps=80)},
 }
 #: The method of rows whose weights were rounded in training.
 TRAINED = "trained"
@@ -107,7 +106,6 @@ def run_table(
     folder: Path,
     rows: Sequence[Row],
     load_trained: Mapping[tuple[str, str], Callable[[], Detector]] | None = None,
-    tuning: Sequence[np.ndarray] = (),
 ) -> list[dict]:
     """Measures the rows that ``folder`` does not have yet.
 
@@ -119,7 +117,6 @@ def run_table(
         rows: the ways to quantise; the first must be the float row.
         load_trained: (name of a model, format) -> the same for its checkpoint trained aware of that format; trained
             rows without one are left out.
-        tuning: network inputs for tuned rows; where there are none, those of ``calibration``.
 
     Returns:
         All rows of the folder, as dicts: model, data, format, scheme, method, stats, the paired difference of AP to
@@ -144,7 +141,7 @@ def run_table(
             detector = make_row()
             if observed is None and row.format != "fp32" and not row.trained:
                 observed = _observe(detector, calibration)
-            bits = quantise(detector, row, calibration, observed, tuning)
+            bits = quantise(detector, row, calibration, observed)
             for name in missing:
                 found = align_categories(detect_all(detector, test[name]), test[name].category_names)
                 target = folder / f"{_slug(model, name, row)}.json"
@@ -173,7 +170,6 @@ def quantise(
     row: Row,
     calibration: Sequence[np.ndarray],
     observed: Mapping[str, Observation] | None = None,
-    tuning: Sequence[np.ndarray] = (),
 ) -> float | None:
     """Quantises a detector's network in place.
 
@@ -182,7 +178,6 @@ def quantise(
         row: how.
         calibration: network inputs, float32 [1, 3, H, W].
         observed: what the float network does on them; saves a pass.
-        tuning: network inputs for tuning.
 
     Returns:
         Mean bits of the packed weights, ``None`` for the float row.
@@ -195,7 +190,7 @@ def quantise(
         round_inputs(network, packed, calibration, row.settings())
     else:
         names = packable_parameters(network)
-        packed = quantise_weights(network, names, lambda: iter(calibration), row.settings(), observed, tuning)
+        packed = quantise_weights(network, names, lambda: iter(calibration), row.settings(), observed)
     values = sum(int(np.prod(weight.shape)) for weight in packed.values())
     return round(8 * sum(weight.nbytes for weight in packed.values()) / values, 3)
 

@@ -18,7 +18,7 @@ from wutdet.export.layer_formats import choose_layer_formats, wants_layer_format
 from wutdet.export.standard_form import check_standard_form, standard_form
 from wutdet.quantize.calibrate import CalibrationSet
 from wutdet.quantize.graph import check_boxes_and_scores_apart, packable_weights
-from wutdet.quantize.lowbit import LowBitSettings, TuneSettings, convolutions, quantise_weights
+from wutdet.quantize.lowbit import LowBitSettings, convolutions, quantise_weights
 from wutdet.quantize.observe import observe
 from wutdet.quantize.packed_onnx import pack_weights, replace_values
 from wutdet.quantize.ptq import Int8Settings, quantise_activations
@@ -81,8 +81,7 @@ def round_weights(
         log.warning("without --calib, weights are rounded to nearest and nothing is made good; expect a large loss")
         settings, frames = LowBitSettings(config.format, method="nearest", restore=False), list
     else:
-        tuning = TuneSettings(steps=config.tune_steps, seed=config.seed)
-        settings = LowBitSettings(config.format, activations=config.activations, seed=config.seed, tune=tuning)
+        settings = LowBitSettings(config.format, activations=config.activations, seed=config.seed)
         log.info("rounding on %d frames of split '%s'", len(calibration.dataset), calibration.split or "(none)")
 
         def frames():
@@ -100,8 +99,6 @@ def round_weights(
         bias = name.removesuffix("weight") + "bias"
         biases[bias] = checkpoint.model.get_parameter(bias).detach().float().numpy().copy()
     method = settings.method + (", channel statistics restored" if settings.restore else "")
-    if settings.tune.steps:
-        method += f", tuned in {settings.tune.steps} steps"
     return RoundedWeights(packed, biases, method)
 
 

@@ -160,13 +160,6 @@ def _check_choices(config: ExportConfig) -> None:
             f"{what} frames to calibrate on, and --calib is missing",
             hint="--calib DATA names a data set; its training split is used",
         )
-    if config.tune_steps and not (packed and config.calib):
-        raise UsageError(
-            "--tune-steps tunes 4-bit weights on frames of --calib",
-            hint="choose --format hif4 or another of 4 bits, and name a data set with --calib",
-        )
-    if config.tune_steps < 0:
-        raise UsageError(f"--tune-steps must be at least 0, received {config.tune_steps}")
 
 
 def parse_size(text: str) -> tuple[int, int]:

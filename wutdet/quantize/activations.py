@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wutdet.quantize.observe import run_hooked
+
 if TYPE_CHECKING:
     import torch
 
@@ -34,10 +36,7 @@ def round_inputs_int8(layers: Mapping[str, torch.nn.Conv2d], ranges: Mapping[str
 
         def hook(layer, arguments):
             x = arguments[0]
-            with torch.no_grad():
-                rounded = (torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale)
-            # Gradients pass as if nothing were rounded.
-            return (x + (rounded - x).detach() if x.requires_grad else rounded,)
+            return ((torch.round(x / scale) + zero).clamp_(0, 255).sub_(zero).mul_(scale),)
 
         return hook
 
@@ -71,13 +70,7 @@ def input_ranges(
         return hook
 
     handles = [layer.register_forward_pre_hook(sample(name)) for name, layer in layers.items()]
-    try:
-        with torch.inference_mode():
-            for frame in frames:
-                model(torch.from_numpy(frame))
-    finally:
-        for handle in handles:
-            handle.remove()
+    run_hooked(model, frames, handles)
     ranges = {}
     for name, values in samples.items():
         low, high = np.quantile(torch.cat(values).numpy(), [OUTSIDE, 1 - OUTSIDE])

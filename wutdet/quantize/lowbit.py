@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,25 +28,6 @@ Method = Literal["nearest", "scales", "gptq"]
 
 
 @dataclass(frozen=True)
-class TuneSettings:
-    """How long and how fast ``wutdet.quantize.tune`` moves what was rounded.
-
-    Attributes:
-        steps: updates; 0 means no tuning.
-        batch: frames per step.
-        element_rate: largest movement of an element per update, in smallest steps of its grid.
-        channel_rate: the same for channel scales, relative, and for biases, in deviations of the channel's output.
-        seed: of the order of the frames.
-    """
-
-    steps: int = 0
-    batch: int = 2
-    element_rate: float = 0.004
-    channel_rate: float = 0.0003
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class LowBitSettings:
     """How weights are rounded.
 
@@ -59,7 +39,6 @@ class LowBitSettings:
         activations: what rounded layers see: ``float``, ``int8`` (one range a layer) or ``same`` (the weights' format).
         options: of the format.
         seed: of the input positions that are looked at.
-        tune: whether and how the whole network is tuned afterwards.
         formats: of single layers, by parameter name, where theirs is not ``format``; ``float32`` leaves a weight as it
             is. They have their formats' default options, and with ``same`` inputs their 8-bit layers see int8.
     """
@@ -70,7 +49,6 @@ class LowBitSettings:
     activations: Literal["float", "int8", "same"] = "float"
     options: tuple[tuple[str, object], ...] = ()
     seed: int = 0
-    tune: TuneSettings = TuneSettings()
     formats: Mapping[str, str] = field(default_factory=dict)
 
     def format_of(self, name: str) -> tuple[str, dict]:
@@ -85,7 +63,6 @@ def quantise_weights(
     frames: Callable[[], Iterable[np.ndarray]],
     settings: LowBitSettings,
     observed: Mapping[str, Observation] | None = None,
-    tuning_frames: Sequence[np.ndarray] = (),
 ) -> dict[str, PackedWeight]:
     """Rounds weights of a network in place, and changes biases where statistics are restored.
 
@@ -95,7 +72,6 @@ def quantise_weights(
         frames: gives the calibration frames as network inputs, float32 [1, 3, H, W]; called up to three times.
         settings: how.
         observed: what ``observe`` gave for this network on these frames, inputs included; saves a pass.
-        tuning_frames: what the network is tuned on; more of them than of ``frames`` are of use.
 
     Returns:
         What is to be stored, by parameter name; ``model`` holds the same values. With rounded activations the layers
@@ -112,8 +88,7 @@ def quantise_weights(
         raise ExportError(f"a format is named for '{strangers[0]}', which is not among the weights to round")
     layers = convolutions(model, [name for name in names if settings.format_of(name)[0] != FLOAT])
     before = observed or {}
-    teacher = copy.deepcopy(model) if settings.tune.steps else None
-    if not before and (settings.restore or settings.method != "nearest" or teacher is not None):
+    if not before and (settings.restore or settings.method != "nearest"):
         before = observe(model, layers, frames(), inputs=settings.method != "nearest", seed=settings.seed)
     packed: dict[str, PackedWeight] = {}
     for name, layer in layers.items():
@@ -130,10 +105,6 @@ def quantise_weights(
             packed[name] = replace(packed[name], channel_scale=factor)
             with torch.no_grad():
                 layers[name].weight.copy_(torch.from_numpy(packed[name].dequantize()))
-    if teacher is not None:
-        from wutdet.quantize.tune import tune
-
-        packed = tune(model, teacher, packed, before, list(tuning_frames) or list(frames()), settings.tune)
     return packed
 
 

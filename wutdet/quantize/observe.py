@@ -105,14 +105,25 @@ def observe(
         return hook
 
     handles = [layer.register_forward_hook(watch(name)) for name, layer in layers.items()]
+    run_hooked(model, frames, handles)
+    return found
+
+
+def run_hooked(model: torch.nn.Module, inputs: Iterable[np.ndarray], handles: Iterable) -> None:
+    """Runs network inputs, float32 [B, 3, H, W], through a network, and removes hooks whatever happens.
+
+    Args:
+        handles: of the hooks, as torch gives them.
+    """
+    import torch
+
     try:
         with torch.inference_mode():
-            for frame in frames:
-                model(torch.from_numpy(frame))
+            for x in inputs:
+                model(torch.from_numpy(x))
     finally:
         for handle in handles:
             handle.remove()
-    return found
 
 
 def kernel_columns(layer: torch.nn.Conv2d, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -43,7 +43,7 @@ class NativeBackend:
         except ValueError as error:  # the only setting that comes from outside
             raise UsageError(str(error), hint="WUTDET_ENGINE names it; unset it to let the engine choose") from error
         found = self.engine.inputs
-        shape = found[0][2]
+        shape = found[0][2] if found else []
         if len(found) != 1 or found[0][1] != "float32" or len(shape) != 4 or shape[:2] != [1, 3]:
             received = ", ".join(f"{name} {kind} {dims}" for name, kind, dims in found)
             raise ModelError(

@@ -23,6 +23,20 @@ std::optional<std::array<int, 2>> two_of(const Node& node, const char* name) {
   return std::array<int, 2>{static_cast<int>(found->ints[0]), static_cast<int>(found->ints[1])};
 }
 
+void quantise_results(ConvSpec& spec, Quant sums) {
+  spec.inverse_scale = 1.0f / sums.scale;
+  spec.output_zero = static_cast<float>(sums.zero);
+}
+
+// Null where the kernels cannot compute it: the interpreter's operator takes its place.
+std::shared_ptr<const ConvLayer> pack_or_null(const ConvSpec& spec, const ConvKernels& kernels) {
+  try {
+    return std::make_shared<const ConvLayer>(pack(spec, kernels));
+  } catch (const std::invalid_argument&) {
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 bool Lowering::lower_conv(int index) {
@@ -203,15 +217,8 @@ std::shared_ptr<const ConvLayer> Lowering::pack_integers(ConvSpec spec, const Co
   spec.initial = whole.empty() ? nullptr : whole.data();
   spec.scale = scale.data();
   spec.bias = shift.data();
-  if (spec.output == Number::u8 && !quantised) {
-    spec.inverse_scale = 1.0f / sums.scale;
-    spec.output_zero = static_cast<float>(sums.zero);
-  }
-  try {
-    return std::make_shared<const ConvLayer>(pack(spec, kernels_));
-  } catch (const std::invalid_argument&) {
-    return nullptr;
-  }
+  if (spec.output == Number::u8 && !quantised) quantise_results(spec, sums);
+  return pack_or_null(spec, kernels_);
 }
 
 std::shared_ptr<const ConvLayer> Lowering::pack_planes(ConvSpec spec, const std::vector<float>& weights, Quant in,
@@ -232,15 +239,8 @@ std::shared_ptr<const ConvLayer> Lowering::pack_floats(ConvSpec spec, const std:
                                                        const std::vector<float>& bias) const {
   spec.float_weights = weights.data();
   spec.bias = bias.data();
-  if (spec.output == Number::u8) {
-    spec.inverse_scale = 1.0f / sums.scale;
-    spec.output_zero = static_cast<float>(sums.zero);
-  }
-  try {
-    return std::make_shared<const ConvLayer>(pack(spec, kernels_));
-  } catch (const std::invalid_argument&) {
-    return nullptr;
-  }
+  if (spec.output == Number::u8) quantise_results(spec, sums);
+  return pack_or_null(spec, kernels_);
 }
 
 }  // namespace wutdet::engine

@@ -44,7 +44,7 @@ class EngineProcess:
         request = {"engine": engine, "file": str(file), "threads": threads, "frames": str(frames)}
         try:
             loaded = self._ask(do="load", options=dict(options), **request)
-        except EngineError:
+        except BaseException:  # Ctrl-C too must leave no process behind
             self.close()
             raise
         self.load_ms, self.about, self._memory_before = loaded["load_ms"], loaded["about"], loaded["memory_before"]
