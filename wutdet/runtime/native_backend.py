@@ -40,8 +40,9 @@ class NativeBackend:
                 file=path,
                 hint="export it again with 'wutdet export', or use backend 'onnxruntime'",
             ) from error
-        except ValueError as error:  # the only setting that comes from outside
-            raise UsageError(str(error), hint="WUTDET_ENGINE names it; unset it to let the engine choose") from error
+        except ValueError as error:  # the only settings that come from outside
+            hint = "WUTDET_ENGINE names a program, WUTDET_ISA a set of kernels; unset both to let the engine choose"
+            raise UsageError(str(error), hint=hint) from error
         found = self.engine.inputs
         shape = found[0][2] if found else []
         if len(found) != 1 or found[0][1] != "float32" or len(shape) != 4 or shape[:2] != [1, 3]:
