@@ -64,8 +64,10 @@ def random_artefacts(name: str, imgsz: str, formats: Sequence[str], categories: 
 
 
 def _write_checkpoint(name: str, categories: int, scenes: Path, target: Path) -> None:
-    """A .pt file of the architecture. Batch norm takes the statistics of the scenes: with its initial ones, signals die
-    out on their way, and numbers too small for float32's usual form are slow on some processors."""
+    """A .pt file of the architecture, with signals of about the size that they have in a trained network: else they die
+    out on their way (and numbers too small for float32's usual form are slow on some processors), or the head's outputs
+    are so large that the rounding of float32 sums alone moves boxes by more than export accepts.
+    """
     import torch
 
     from wutdet.boxes import Letterbox
@@ -77,12 +79,29 @@ def _write_checkpoint(name: str, categories: int, scenes: Path, target: Path) ->
     for file in list_images(scenes)[:2]:
         frame = read_image(file)
         frames.append(to_network_input(Letterbox.fit((frame.shape[1], frame.shape[0]), (320, 320)).apply(frame)))
+    pictures = torch.from_numpy(np.concatenate(frames))
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.momentum = 1.0
-        model.train()(torch.from_numpy(np.concatenate(frames)))
-    model.eval()
+        for norm in norms:
+            norm.momentum = 1.0
+        model.train()(pictures)
+        for norm in norms:  # a channel that hardly varies would be blown up, and all rounding with it
+            norm.running_var.clamp_(min=float(norm.running_var.mean()))
+        handles = [layer.register_forward_hook(_to_unit_deviation) for layer in _last_convolutions(model.model[-1])]
+        model.eval()(pictures)
+    for handle in handles:
+        handle.remove()
     model.names = {0: "ship", **{index: f"other {index}" for index in range(1, categories)}}
     model.args = {}
     torch.save({"model": model, "ema": None, "train_args": {"imgsz": 640}, "wutdet": {}}, target)
+
+
+def _last_convolutions(head) -> list:
+    """Of the box and score branches of an ultralytics head, both heads where there are two."""
+    branches = [getattr(head, name, None) for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3")]
+    return [branch[-1] for one in branches if one is not None for branch in one]
+
+
+def _to_unit_deviation(layer, inputs, output) -> None:
+    """Scales a convolution's weights in place."""
+    layer.weight.div_(output.std().clamp_min(1e-6))
