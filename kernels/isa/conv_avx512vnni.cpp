@@ -109,13 +109,38 @@ WUTDET_INLINE void put(__m512i bytes, std::uint8_t* out, std::ptrdiff_t step, in
   if constexpr (count > 3) store_pixel<N>(out + 3 * step, pixel_of<N, 3>(bytes), channels);
 }
 
-// Bytes of pixels, 64 apart, with their residual to the output.
+// The bytes of `count` pixels together, as `put` takes them.
+template <int N, int count>
+WUTDET_INLINE __m512i fetch(const std::uint8_t* p, std::ptrdiff_t step, std::uint64_t mask) {
+  const auto four = static_cast<__mmask16>(mask);
+  const auto eight = static_cast<__mmask32>(mask);
+  if constexpr (N > 2) return _mm512_maskz_loadu_epi8(mask, p);
+  if constexpr (N == 2) {
+    const __m512i first = _mm512_castsi256_si512(_mm256_maskz_loadu_epi8(eight, p));
+    return count == 1 ? first : _mm512_inserti64x4(first, _mm256_maskz_loadu_epi8(eight, p + step), 1);
+  }
+  __m512i x = _mm512_castsi128_si512(_mm_maskz_loadu_epi8(four, p));
+  if constexpr (count > 1) x = _mm512_inserti32x4(x, _mm_maskz_loadu_epi8(four, p + step), 1);
+  if constexpr (count > 2) x = _mm512_inserti32x4(x, _mm_maskz_loadu_epi8(four, p + 2 * step), 2);
+  if constexpr (count > 3) x = _mm512_inserti32x4(x, _mm_maskz_loadu_epi8(four, p + 3 * step), 3);
+  return x;
+}
+
+// Bytes of pixels, as many together in a vector as fit, with their residual to the output.
+template <int N>
 __attribute__((noinline)) void put_mixed(const ConvRow& row, const std::uint8_t* own, int pixels, std::uint8_t* out,
                                          const std::uint8_t* residual) {
-  const __mmask64 mask = (~0ull) >> (64 - row.channels);
-  for (int m = 0; m < pixels; ++m) {
+  constexpr int together = kTogether<N>;
+  const std::uint64_t mask = (~0ull) >> (64 - row.channels);
+  int m = 0;
+  for (; m + together <= pixels; m += together, own += 64) {
+    const __m512i other = fetch<N, together>(residual + m * row.residual_step, row.residual_step, mask);
+    put<N, together>(mix(row, _mm512_load_si512(own), other), out + m * row.out_step, row.out_step, row.channels);
+  }
+  for (int i = 0; m < pixels; ++m, ++i) {
     const __m512i other = _mm512_maskz_loadu_epi8(mask, residual + m * row.residual_step);
-    _mm512_mask_storeu_epi8(out + m * row.out_step, mask, mix(row, _mm512_load_si512(own + 64 * m), other));
+    const __m512i mine = _mm512_maskz_loadu_epi8(mask, own + i * kLanes * N);
+    _mm512_mask_storeu_epi8(out + m * row.out_step, mask, mix(row, mine, other));
   }
 }
 
@@ -123,9 +148,7 @@ __attribute__((noinline)) void put_mixed(const ConvRow& row, const std::uint8_t*
 template <int M, int N>
 WUTDET_INLINE void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
   constexpr int together = kTogether<N>;
-  alignas(64) std::uint8_t own[64 * M];
-  std::uint8_t* to = residual == nullptr ? out : own;
-  const std::ptrdiff_t step = residual == nullptr ? row.out_step : 64;
+  alignas(64) std::uint8_t own[64 * ((M + together - 1) / together) + 64];
   const bool with_table = row.table != nullptr;
   const Table table(with_table ? row.table : row.weights);
   const __m512i order =
@@ -147,10 +170,13 @@ WUTDET_INLINE void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8
     }
     if (with_table) bytes = table(bytes);
     if constexpr (N != 4) bytes = _mm512_permutexvar_epi32(order, bytes);
-    if (m + together <= M) put<N, together>(bytes, to + m * step, step, row.channels);
-    else put<N, (M % together == 0 ? together : M % together)>(bytes, to + m * step, step, row.channels);
+    constexpr int rest = M % together == 0 ? together : M % together;
+    std::uint8_t* const to = out + m * row.out_step;
+    if (residual != nullptr) _mm512_store_si512(own + 64 * (m / together), bytes);
+    else if (m + together <= M) put<N, together>(bytes, to, row.out_step, row.channels);
+    else put<N, rest>(bytes, to, row.out_step, row.channels);
   }
-  if (residual != nullptr) put_mixed(row, own, M, out, residual);
+  if (residual != nullptr) put_mixed<N>(row, own, M, out, residual);
 }
 
 WUTDET_INLINE __m512 silu(__m512 x) {

@@ -8,8 +8,6 @@
 
 #include <cstddef>
 
-#include "core/engine/conv.h"
-
 namespace wutdet::engine {
 
 struct AttentionHead {
@@ -38,15 +36,5 @@ struct Bins {
   int count;
   float* out;
 };
-
-struct FloatFunctions {
-  // Rows [first, last).
-  void (*attention)(const AttentionHead& head, int first, int last);
-  // Mean of the softmax over the bins of values [first, last).
-  void (*expectation)(const Bins& bins, std::ptrdiff_t first, std::ptrdiff_t last);
-};
-
-// Those that go with the kernels of convolutions.
-const FloatFunctions& float_functions(const ConvKernels& kernels);
 
 }  // namespace wutdet::engine

@@ -8,6 +8,7 @@
 #include "core/engine/attention.h"
 #include "core/engine/conv_kernels.h"
 #include "core/engine/dispatch.h"
+#include "core/engine/float_functions.h"
 #include "core/engine/image_ops.h"
 #include "core/engine/subnormals.h"
 
@@ -33,6 +34,7 @@ const char* name_of(StepKind kind) {
     case StepKind::to_image: return "to image";
     case StepKind::to_dense: return "to dense";
     case StepKind::attention: return "attention";
+    case StepKind::sigmoid: return "sigmoid";
     case StepKind::expectation: return "expectation";
     case StepKind::node: return "node";
   }
@@ -144,6 +146,13 @@ class Binder {
       bound.parts = threads_ == 1 ? 1 : std::min(threads_ * kPartsPerThread, bound.rows);
       return;
     }
+    if (step.kind == StepKind::sigmoid) {
+      constexpr std::size_t values_of_row = 4096;
+      const std::size_t rows = (element_count(plan_.items[step.outputs[0]].dims) + values_of_row - 1) / values_of_row;
+      bound.rows = static_cast<int>(rows);
+      bound.parts = threads_ == 1 ? 1 : std::min(threads_ * kPartsPerThread, bound.rows);
+      return;
+    }
     const bool out_image = is_image(step.outputs[0]);
     bound.rows = out_image ? bound.out.height : bound.in.height;
     if (step.kind == StepKind::conv)
@@ -204,7 +213,7 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
       map_rows(bound.in, bound.out, step.table.empty() ? nullptr : step.table.data(), size_of(out.type), first, last);
       break;
     case StepKind::add:
-      if (out.type == DataType::U8) add_bytes(bound.in, bound.second, bound.out, step.mix, first, last);
+      if (out.type == DataType::U8) add_bytes(bound.in, bound.second, bound.out, step.mix, *bound.floats, first, last);
       else add_floats(bound.in, bound.second, bound.out, first, last);
       break;
     case StepKind::max_pool:
@@ -217,22 +226,25 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
       widen(bound.in, bound.out, quant.scale, quant.zero, first, last);
       break;
     }
-    case StepKind::quantise: quantise(bound.in, bound.out, out.quant.scale, out.quant.zero, first, last); break;
+    case StepKind::quantise:
+      quantise(bound.in, bound.out, out.quant.scale, out.quant.zero, *bound.floats, first, last);
+      break;
     case StepKind::to_image: {
       const Tensor& in = space.dense[step.inputs[0]];
       const float* dense = in.data<float>();
       const Quant to = out.quant;
       if (in.type == DataType::U8) bytes_from_dense(in.data<std::uint8_t>(), bound.out, first, last);
-      else if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, to.scale, to.zero, first, last);
+      else if (out.type == DataType::U8) bytes_from_dense(dense, bound.out, to.scale, to.zero, *bound.floats, first, last);
       else floats_from_dense(dense, bound.out, first, last);
       break;
     }
     case StepKind::to_dense: {
       const Item& in = plan.items[step.inputs[0]];
       Tensor& dense = space.dense[step.outputs[0]];
-      if (in.type == DataType::F32) dense_from_floats(bound.in, dense.data<float>(), first, last);
+      if (in.type == DataType::F32) dense_from_floats(bound.in, dense.data<float>(), *bound.floats, first, last);
       else if (out.type == DataType::U8) dense_bytes(bound.in, dense.data<std::uint8_t>(), first, last);
-      else dense_from_bytes(bound.in, dense.data<float>(), in.quant.scale, in.quant.zero, first, last);
+      else
+        dense_from_bytes(bound.in, dense.data<float>(), in.quant.scale, in.quant.zero, *bound.floats, first, last);
       break;
     }
     case StepKind::attention: {
@@ -252,6 +264,13 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
           }
         }
       }
+      break;
+    }
+    case StepKind::sigmoid: {
+      const auto values = static_cast<std::ptrdiff_t>(element_count(out.dims));
+      const std::ptrdiff_t from = values * first / bound.rows, to = values * last / bound.rows;
+      bound.floats->sigmoid(space.dense[step.inputs[0]].data<float>() + from,
+                            space.dense[step.outputs[0]].data<float>() + from, to - from);
       break;
     }
     case StepKind::expectation: {

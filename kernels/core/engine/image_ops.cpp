@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/engine/float_functions.h"
 #include "core/engine/plan.h"
 
 namespace wutdet::engine {
@@ -35,22 +36,6 @@ void for_runs(const View& in, const View& out, int first, int last, const Work& 
   }
 }
 
-// Nearest whole number of |x| < 2^22, ties to even: the unit of floats there is 1.
-inline float rounded(float x) {
-  constexpr float shift = 12582912.0f;
-  return (x + shift) - shift;
-}
-
-inline float bounded(float x) { return x < 0.0f ? 0.0f : (x > 255.0f ? 255.0f : x); }
-
-inline std::uint8_t to_code(float x, float scale, float zero) {
-  float steps = x / scale;
-  steps = steps < -1e6f ? -1e6f : steps;
-  steps = steps > 1e6f ? 1e6f : steps;
-  steps = steps == steps ? steps : 0.0f;
-  return static_cast<std::uint8_t>(static_cast<int>(bounded(rounded(steps) + zero)));
-}
-
 template <typename Value>
 void max_pool(const View& in, const View& out, const Window& w, int first, int last) {
   const std::ptrdiff_t from = step_of<Value>(in), to = step_of<Value>(out);
@@ -76,7 +61,7 @@ void max_pool(const View& in, const View& out, const Window& w, int first, int l
   }
 }
 
-constexpr int kTile = 16;
+constexpr int kTile = kTransposed;
 
 // Pixels of a few channels at a time, so that both sides stay in the first cache.
 template <typename Work>
@@ -107,14 +92,16 @@ void from_dense(const From* in, const View& out, int first, int last, const Conv
   }
 }
 
-template <typename From, typename To, typename Convert>
-void to_dense(const View& in, To* out, int first, int last, const Convert& convert) {
+template <typename From, typename To, typename Convert, typename Whole>
+void to_dense(const View& in, To* out, int first, int last, const Convert& convert, const Whole& whole) {
   const std::size_t plane = static_cast<std::size_t>(in.height) * static_cast<std::size_t>(in.width);
   const std::ptrdiff_t step = step_of<From>(in);
   for (int y = first; y < last; ++y) {
     const From* from = row_of<From>(in, y);
     To* row = out + static_cast<std::size_t>(y) * static_cast<std::size_t>(in.width);
     for_tiles(in.width, in.channels, [&](int x0, int x1, int c0, int c1) {
+      To* const to = row + static_cast<std::size_t>(c0) * plane;
+      if (x1 - x0 == kTile && c1 - c0 == kTile && whole(from + x0 * step + c0, step, to + x0, plane)) return;
       for (int c = c0; c < c1; ++c)
         for (int x = x0; x < x1; ++x) row[static_cast<std::size_t>(c) * plane + x] = convert(from[x * step + c]);
     });
@@ -155,17 +142,19 @@ void map_rows(const View& in, const View& out, const std::uint8_t* table, std::s
                   row_of<std::uint8_t>(in, y) + x * in.pixel_stride, static_cast<std::size_t>(out.channels) * size);
 }
 
-void add_bytes(const View& a, const View& b, const View& out, const ConvSpec::Mix& mix, int first, int last) {
-  const float own = mix.own, residual = mix.residual, offset = mix.offset;
+void add_bytes(const View& a, const View& b, const View& out, const ConvSpec::Mix& mix, const FloatFunctions& floats,
+               int first, int last) {
+  const std::ptrdiff_t channels = out.channels;
+  const bool joined = a.pixel_stride == channels && b.pixel_stride == channels && out.pixel_stride == channels;
   for (int y = first; y < last; ++y) {
-    for (int x = 0; x < out.width; ++x) {
-      const std::uint8_t* p = row_of<std::uint8_t>(a, y) + x * a.pixel_stride;
-      const std::uint8_t* q = row_of<std::uint8_t>(b, y) + x * b.pixel_stride;
-      std::uint8_t* __restrict o = row_of<std::uint8_t>(out, y) + x * out.pixel_stride;
-      for (int c = 0; c < out.channels; ++c) {
-        const float sum = own * static_cast<float>(p[c]) + (residual * static_cast<float>(q[c]) + offset);
-        o[c] = static_cast<std::uint8_t>(static_cast<int>(rounded(bounded(sum))));
-      }
+    const std::uint8_t* p = row_of<std::uint8_t>(a, y);
+    const std::uint8_t* q = row_of<std::uint8_t>(b, y);
+    std::uint8_t* o = row_of<std::uint8_t>(out, y);
+    if (joined) {
+      floats.add_bytes(p, q, o, channels * out.width, mix);
+    } else {
+      for (int x = 0; x < out.width; ++x)
+        floats.add_bytes(p + x * a.pixel_stride, q + x * b.pixel_stride, o + x * out.pixel_stride, channels, mix);
     }
   }
 }
@@ -207,38 +196,59 @@ void widen(const View& in, const View& out, float scale, int zero, int first, in
                                 });
 }
 
-void quantise(const View& in, const View& out, float scale, int zero, int first, int last) {
-  for_runs<float, std::uint8_t>(in, out, first, last,
-                                [&](const float* a, std::uint8_t* __restrict b, std::ptrdiff_t count) {
-                                  for (std::ptrdiff_t i = 0; i < count; ++i)
-                                    b[i] = to_code(a[i], scale, static_cast<float>(zero));
-                                });
+void quantise(const View& in, const View& out, float scale, int zero, const FloatFunctions& floats, int first, int last) {
+  for_runs<float, std::uint8_t>(in, out, first, last, [&](const float* a, std::uint8_t* b, std::ptrdiff_t count) {
+    floats.quantise(a, b, count, scale, zero);
+  });
 }
 
 void floats_from_dense(const float* in, const View& out, int first, int last) {
   from_dense<float, float>(in, out, first, last, [](float x) { return x; });
 }
 
-void bytes_from_dense(const float* in, const View& out, float scale, int zero, int first, int last) {
-  from_dense<float, std::uint8_t>(in, out, first, last,
-                                  [&](float x) { return to_code(x, scale, static_cast<float>(zero)); });
+void bytes_from_dense(const float* in, const View& out, float scale, int zero, const FloatFunctions& floats, int first,
+                      int last) {
+  const std::ptrdiff_t plane = std::ptrdiff_t{out.height} * out.width;
+  if (out.channels == 3 && out.pixel_stride == 4) {  // pictures
+    for (int y = first; y < last; ++y)
+      floats.quantise_picture(in + std::ptrdiff_t{y} * out.width, plane, row_of<std::uint8_t>(out, y), out.width, scale,
+                              zero);
+    return;
+  }
+  from_dense<float, std::uint8_t>(in, out, first, last, [&](float x) {
+    std::uint8_t code;
+    floats.quantise(&x, &code, 1, scale, zero);
+    return code;
+  });
 }
 
 void bytes_from_dense(const std::uint8_t* in, const View& out, int first, int last) {
   from_dense<std::uint8_t, std::uint8_t>(in, out, first, last, [](std::uint8_t q) { return q; });
 }
 
-void dense_from_floats(const View& in, float* out, int first, int last) {
-  to_dense<float, float>(in, out, first, last, [](float x) { return x; });
+void dense_from_floats(const View& in, float* out, const FloatFunctions& floats, int first, int last) {
+  to_dense<float, float>(
+      in, out, first, last, [](float x) { return x; },
+      [&](const float* from, std::ptrdiff_t step, float* to, std::size_t plane) {
+        floats.transpose(from, step, to, static_cast<std::ptrdiff_t>(plane));
+        return true;
+      });
 }
 
-void dense_from_bytes(const View& in, float* out, float scale, int zero, int first, int last) {
-  to_dense<std::uint8_t, float>(in, out, first, last,
-                                [&](std::uint8_t q) { return static_cast<float>(int{q} - zero) * scale; });
+void dense_from_bytes(const View& in, float* out, float scale, int zero, const FloatFunctions& floats, int first,
+                      int last) {
+  to_dense<std::uint8_t, float>(
+      in, out, first, last, [&](std::uint8_t q) { return static_cast<float>(int{q} - zero) * scale; },
+      [&](const std::uint8_t* from, std::ptrdiff_t step, float* to, std::size_t plane) {
+        floats.transpose_bytes(from, step, to, static_cast<std::ptrdiff_t>(plane), scale, zero);
+        return true;
+      });
 }
 
 void dense_bytes(const View& in, std::uint8_t* out, int first, int last) {
-  to_dense<std::uint8_t, std::uint8_t>(in, out, first, last, [](std::uint8_t q) { return q; });
+  to_dense<std::uint8_t, std::uint8_t>(
+      in, out, first, last, [](std::uint8_t q) { return q; },
+      [](const std::uint8_t*, std::ptrdiff_t, std::uint8_t*, std::size_t) { return false; });
 }
 
 }  // namespace wutdet::engine

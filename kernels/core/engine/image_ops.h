@@ -1,5 +1,5 @@
 // What is done to images besides convolutions: rows of one or two images to rows of another. Views are as in conv.h;
-// `first` and `last` are rows of the output. Portable; results do not depend on how rows are shared out.
+// `first` and `last` are rows of the output. Results do not depend on how rows are shared out.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 namespace wutdet::engine {
 
 struct Border;
+struct FloatFunctions;
 struct Window;
 
 // Sets the border pixels left and right of rows [first, last) of `image`; with row 0 those above, with the last row
@@ -19,8 +20,8 @@ void fill_border(const View& image, const Border& border, std::size_t size, int 
 // Bytes through a table of 256, or the channels as they are (`size` bytes each) where the table is null.
 void map_rows(const View& in, const View& out, const std::uint8_t* table, std::size_t size, int first, int last);
 
-// round half even(own * a + (residual * b + offset)), cut off at 0 and 255.
-void add_bytes(const View& a, const View& b, const View& out, const ConvSpec::Mix& mix, int first, int last);
+void add_bytes(const View& a, const View& b, const View& out, const ConvSpec::Mix& mix, const FloatFunctions& floats,
+               int first, int last);
 void add_floats(const View& a, const View& b, const View& out, int first, int last);
 
 // What lies outside is not looked at.
@@ -32,16 +33,17 @@ void upsample(const View& in, const View& out, const Window& window, std::size_t
 
 // (q - zero) * scale
 void widen(const View& in, const View& out, float scale, int zero, int first, int last);
-// round half even(x / scale) + zero, cut off at 0 and 255; NaN becomes `zero`
-void quantise(const View& in, const View& out, float scale, int zero, int first, int last);
+void quantise(const View& in, const View& out, float scale, int zero, const FloatFunctions& floats, int first, int last);
 
 // Between images and dense tensors [channels, height, width]. Bytes are quantised or widened on the way where the other
 // side has floats.
 void floats_from_dense(const float* in, const View& out, int first, int last);
-void bytes_from_dense(const float* in, const View& out, float scale, int zero, int first, int last);
+void bytes_from_dense(const float* in, const View& out, float scale, int zero, const FloatFunctions& floats, int first,
+                      int last);
 void bytes_from_dense(const std::uint8_t* in, const View& out, int first, int last);
-void dense_from_floats(const View& in, float* out, int first, int last);
-void dense_from_bytes(const View& in, float* out, float scale, int zero, int first, int last);
+void dense_from_floats(const View& in, float* out, const FloatFunctions& floats, int first, int last);
+void dense_from_bytes(const View& in, float* out, float scale, int zero, const FloatFunctions& floats, int first,
+                      int last);
 void dense_bytes(const View& in, std::uint8_t* out, int first, int last);
 
 }  // namespace wutdet::engine

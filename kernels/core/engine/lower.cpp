@@ -213,6 +213,7 @@ Plan Lowering::run() {
       else if (op == "Add") lowered = lower_add(node);
       else if (op == "Transpose") lowered = lower_expectation(node);
       else if (op == "Reshape") lowered = lower_attention(node);
+      else if (op == "Sigmoid") lowered = lower_sigmoid(node);
     }
     if (!lowered) keep_node(node);
     done_[i] = 1;

@@ -76,6 +76,7 @@ class Lowering {
   // lower_attention.cpp
   bool lower_attention(int node);
   bool lower_expectation(int node);
+  bool lower_sigmoid(int node);
   std::optional<float> factor_of(int node, int value) const;
   bool swaps_last_axes(const Node& node) const;
 
@@ -90,6 +91,7 @@ class Lowering {
 
   // lower_conv.cpp
   bool lower_conv(int node);
+  int widened_pixels(int item, int channels);
   std::shared_ptr<const ConvLayer> pack_integers(ConvSpec spec, const ConvWeights& weights, Quant in, Quant sums,
                                                  int bias_value, const std::vector<float>& bias) const;
   std::shared_ptr<const ConvLayer> pack_planes(ConvSpec spec, const std::vector<float>& weights, Quant in, Quant sums,

@@ -1,4 +1,4 @@
-// What is built around a softmax. Attention blocks: from the reshaped result of the convolution that gives queries,
+// What is built around a softmax, and sigmoids. Attention blocks: from the reshaped result of the convolution that gives queries,
 // keys and values to the image that comes out of the second product. Distribution focal loss: sides of boxes as means
 // over bins.
 #include <algorithm>
@@ -157,6 +157,19 @@ bool Lowering::lower_expectation(int index) {
   step.numbers.assign(numbers, numbers + bins);
   step.macs = static_cast<std::uint64_t>(sides * bins * values);
   done_[index] = done_[softmax] = done_[conv] = 1;
+  return true;
+}
+
+bool Lowering::lower_sigmoid(int index) {
+  const Node& node = graph_.nodes[index];
+  const int x = node.inputs[0], y = node.outputs[0];
+  if (graph_.values[x].type != DataType::F32 || element_count(dims(x)) == 0 || element_count(dims(x)) > (1u << 30))
+    return false;
+  Item item;
+  item.dims = dims(y);
+  const int from = dense_of(x, node), to = add_item(std::move(item));
+  forms_[y].dense = to;
+  add_step(StepKind::sigmoid, node, {from}, {to});
   return true;
 }
 

@@ -28,6 +28,14 @@ void quantise_results(ConvSpec& spec, Quant sums) {
   spec.output_zero = static_cast<float>(sums.zero);
 }
 
+// [..., inputs] with zeros behind the last input.
+std::vector<std::int8_t> padded_inputs(const std::vector<std::int8_t>& weights, std::size_t inputs, int whole) {
+  std::vector<std::int8_t> padded(weights.size() / inputs * static_cast<std::size_t>(whole));
+  for (std::size_t i = 0; i < weights.size(); ++i)
+    padded[i / inputs * static_cast<std::size_t>(whole) + i % inputs] = weights[i];
+  return padded;
+}
+
 // Null where the kernels cannot compute it: the interpreter's operator takes its place.
 std::shared_ptr<const ConvLayer> pack_or_null(const ConvSpec& spec, const ConvKernels& kernels) {
   try {
@@ -151,7 +159,19 @@ bool Lowering::lower_conv(int index) {
                                                                     graph_.values[b].constant->data<float>() + out[1]);
   std::shared_ptr<const ConvLayer> layer;
   int input = forms_[x].bytes;
-  if (input >= 0 && (depthwise || spec.in_channels % 4 == 0)) {
+  if (input >= 0 && !depthwise && spec.in_channels % 4 != 0) {
+    // Pixels of whole steps: what lies behind their channels is multiplied by zero.
+    auto weights = integer_weights(w, depthwise);
+    if (weights && weights->group == 0) {
+      const int whole = (spec.in_channels + 3) / 4 * 4;
+      weights->codes = padded_inputs(weights->codes, static_cast<std::size_t>(spec.in_channels), whole);
+      ConvSpec wide = spec;
+      wide.in_channels = whole;
+      wide.input_zero = plan_.items[input].quant.zero;
+      layer = pack_integers(wide, *weights, plan_.items[input].quant, sums, b, bias);
+      if (layer) input = widened_pixels(input, whole);
+    }
+  } else if (input >= 0) {
     const Quant in_quant = plan_.items[input].quant;
     spec.input = Number::u8;
     spec.input_zero = in_quant.zero;
@@ -179,6 +199,25 @@ bool Lowering::lower_conv(int index) {
   step.window = {spec.kernel_h, spec.kernel_w, spec.stride_h, spec.stride_w, spec.pad_top, spec.pad_left};
   for (const int done : nodes) done_[done] = 1;
   return true;
+}
+
+// An image of `channels` channels whose first ones are `item`, which becomes a slice of it.
+int Lowering::widened_pixels(int item, int channels) {
+  const int whole = plan_.items[item].whole;
+  if (whole >= 0 && plan_.items[item].channel == 0 && plan_.items[whole].channels() == channels) return whole;
+  Item wide = plan_.items[item];
+  wide.dims[1] = channels;
+  wide.whole = -1;
+  wide.channel = 0;
+  const int added = add_item(std::move(wide));
+  if (whole < 0) {
+    plan_.items[item].whole = added;
+    return added;
+  }
+  // A slice of another image: its values are copied.
+  const int slot = slice_of(added, 0, plan_.items[item].channels());
+  add_step(StepKind::table, Node{}, {item}, {slot});
+  return added;
 }
 
 // Null where the kernels cannot compute it.

@@ -54,6 +54,7 @@ enum class StepKind : std::uint8_t {
   to_image,   // dense -> image; floats are quantised where that is of bytes
   to_dense,   // image -> dense; bytes become floats where that is of floats
   attention,  // see attention.h
+  sigmoid,    // dense floats -> the same
   expectation,  // dense [1, sides, bins, values] -> [1, 1, sides, values]: mean of the softmax over the bins
   node,       // an operator of the graph, on dense tensors
 };

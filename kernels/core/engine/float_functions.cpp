@@ -1,9 +1,10 @@
-#include "core/engine/attention.h"
+#include "core/engine/float_functions.h"
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
+#include "core/engine/attention.h"
 #include "core/engine/conv_kernels.h"
 #include "core/engine/silu.h"
 
@@ -47,6 +48,9 @@ inline Floats fma(const Floats& a, const Floats& b, const Floats& c) {
 inline Floats greater_of(const Floats& a, const Floats& b) {
   return each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
 }
+inline Floats lesser_of(const Floats& a, const Floats& b) {
+  return each([&](int i) { return a.x[i] < b.x[i] ? a.x[i] : b.x[i]; });
+}
 inline Floats zero_below(const Floats& x, const Floats& low, const Floats& y) {
   return each([&](int i) { return x.x[i] >= low.x[i] ? y.x[i] : 0.0f; });
 }
@@ -61,7 +65,43 @@ inline Floats power_of_two(const Floats& x) {
   });
 }
 
+inline Floats add_exponent(const Floats& x, const Floats& n) {
+  return each([&](int i) {
+    std::uint32_t bits, by;
+    std::memcpy(&bits, &x.x[i], sizeof bits);
+    std::memcpy(&by, &n.x[i], sizeof by);
+    bits += by << 23;
+    float result;
+    std::memcpy(&result, &bits, sizeof result);
+    return result;
+  });
+}
+inline Floats load_bytes(const std::uint8_t* p) {
+  return each([&](int i) { return static_cast<float>(p[i]); });
+}
+inline void store_bytes(std::uint8_t* p, const Floats& x) {
+  for (int i = 0; i < kAttentionLanes; ++i) p[i] = static_cast<std::uint8_t>(static_cast<int>(x.x[i]));
+}
+inline void store_pixels(std::uint8_t* p, const Floats& r, const Floats& g, const Floats& b) {
+  for (int i = 0; i < kAttentionLanes; ++i) {
+    p[4 * i] = static_cast<std::uint8_t>(static_cast<int>(r.x[i]));
+    p[4 * i + 1] = static_cast<std::uint8_t>(static_cast<int>(g.x[i]));
+    p[4 * i + 2] = static_cast<std::uint8_t>(static_cast<int>(b.x[i]));
+    p[4 * i + 3] = 0;
+  }
+}
+inline void transpose(Floats (&rows)[kAttentionLanes]) {
+  for (int i = 0; i < kAttentionLanes; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float x = rows[i].x[j];
+      rows[i].x[j] = rows[j].x[i];
+      rows[j].x[i] = x;
+    }
+  }
+}
+
 #include "core/engine/attention_body.inc"
+#include "core/engine/elementwise_body.inc"
 
 }  // namespace
 
@@ -69,10 +109,10 @@ const FloatFunctions& float_functions_avx512();
 const FloatFunctions& float_functions_avx2();
 
 const FloatFunctions& float_functions([[maybe_unused]] const ConvKernels& kernels) {
-#ifdef WUTDET_ATTENTION_AVX512
+#ifdef WUTDET_FLOATS_AVX512
   if (std::strcmp(kernels.name, "avx512vnni") == 0) return float_functions_avx512();
 #endif
-#ifdef WUTDET_ATTENTION_AVX2
+#ifdef WUTDET_FLOATS_AVX2
   if (std::strcmp(kernels.name, "scalar") != 0) return float_functions_avx2();
 #endif
   return kFunctions;
