@@ -38,6 +38,21 @@ inline __m256 power_of_eight(__m256 x) {
 }
 inline Floats power_of_two(Floats x) { return {power_of_eight(x.a), power_of_eight(x.b)}; }
 
+struct Ints {
+  __m256i a, b;
+};
+inline Ints no_ints() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline Ints add_pairs(Ints sum, int pair, const std::int16_t* p) {
+  const __m256i x = _mm256_set1_epi32(pair);
+  const __m256i* from = reinterpret_cast<const __m256i*>(p);
+  return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(x, _mm256_loadu_si256(from))),
+          _mm256_add_epi32(sum.b, _mm256_madd_epi16(x, _mm256_loadu_si256(from + 1)))};
+}
+inline Floats floats_of(Ints x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline void store_words(std::int16_t* p, Floats x) {
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(words, 0xD8));
+}
 inline __m256 add_exponent_of_eight(__m256 x, __m256 n) {
   const __m256i by = _mm256_slli_epi32(_mm256_castps_si256(n), 23);
   return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), by));

@@ -1,4 +1,4 @@
-// FloatFunctions for x86-64 with AVX-512F; compiled with flags of its own.
+// FloatFunctions for x86-64 with AVX-512 (F, VNNI); compiled with flags of its own.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 in its own intrinsics (its bug 105593)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -33,6 +33,17 @@ inline Floats power_of_two(Floats x) {
   return _mm512_castsi512_ps(_mm512_add_epi32(n, _mm512_set1_epi32(127 << 23)));
 }
 
+using Ints = __m512i;
+inline Ints no_ints() { return _mm512_setzero_si512(); }
+// Inline assembly: GCC 12 spills the sums written with the intrinsic.
+inline Ints add_pairs(Ints sum, int pair, const std::int16_t* p) {
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(_mm512_loadu_si512(p)), "v"(_mm512_set1_epi32(pair)));
+  return sum;
+}
+inline Floats floats_of(Ints x) { return _mm512_cvtepi32_ps(x); }
+inline void store_words(std::int16_t* p, Floats x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
+}
 inline Floats add_exponent(Floats x, Floats n) {
   const __m512i by = _mm512_slli_epi32(_mm512_castps_si512(n), 23);
   return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x), by));

@@ -65,6 +65,22 @@ inline Floats power_of_two(const Floats& x) {
   });
 }
 
+struct Ints {
+  std::int32_t x[kAttentionLanes];
+};
+inline Ints no_ints() { return {}; }
+inline Ints add_pairs(Ints sum, int pair, const std::int16_t* p) {
+  std::int16_t by[2];
+  std::memcpy(by, &pair, sizeof by);
+  for (int i = 0; i < kAttentionLanes; ++i) sum.x[i] += by[0] * p[2 * i] + by[1] * p[2 * i + 1];
+  return sum;
+}
+inline Floats floats_of(const Ints& x) {
+  return each([&](int i) { return static_cast<float>(x.x[i]); });
+}
+inline void store_words(std::int16_t* p, const Floats& x) {
+  for (int i = 0; i < kAttentionLanes; ++i) p[i] = static_cast<std::int16_t>(x.x[i]);
+}
 inline Floats add_exponent(const Floats& x, const Floats& n) {
   return each([&](int i) {
     std::uint32_t bits, by;

@@ -11,11 +11,13 @@ namespace wutdet::engine {
 
 struct AttentionHead;
 struct Bins;
+struct ByteAttentionHead;
 struct ConvKernels;
 
 struct FloatFunctions {
   // Rows [first, last).
   void (*attention)(const AttentionHead& head, int first, int last);
+  void (*byte_attention)(const ByteAttentionHead& head, int first, int last);
   // Mean of the softmax over the bins of values [first, last).
   void (*expectation)(const Bins& bins, std::ptrdiff_t first, std::ptrdiff_t last);
   // 1 / (1 + exp(-x)), to within 2e-7; NaN stays NaN.

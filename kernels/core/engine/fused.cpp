@@ -34,6 +34,8 @@ const char* name_of(StepKind kind) {
     case StepKind::to_image: return "to image";
     case StepKind::to_dense: return "to dense";
     case StepKind::attention: return "attention";
+    case StepKind::pack_heads: return "pack heads";
+    case StepKind::byte_attention: return "attention";
     case StepKind::sigmoid: return "sigmoid";
     case StepKind::expectation: return "expectation";
     case StepKind::node: return "node";
@@ -46,6 +48,7 @@ struct Bound {
   View in, second, out;  // of images
   ConvCall call;
   std::vector<AttentionHead> heads;
+  std::vector<ByteAttentionHead> byte_heads;
   const FloatFunctions* floats = nullptr;
   int rows = 1, parts = 1;
   std::size_t scratch = 0;  // of all parts, offset in the workspace's scratch
@@ -155,10 +158,12 @@ class Binder {
     }
     const bool out_image = is_image(step.outputs[0]);
     bound.rows = out_image ? bound.out.height : bound.in.height;
+    if (step.kind == StepKind::pack_heads) bound.rows = (bound.in.height * bound.in.width + 1) / 2;
     if (step.kind == StepKind::conv)
       bound.call = engine::bind(*step.conv, bound.in, bound.out, step.inputs.size() > 1 ? &bound.second : nullptr);
     bound.scratch = bound.call.scratch_bytes;
     if (step.kind == StepKind::attention) bind_attention(step, bound);
+    if (step.kind == StepKind::byte_attention) bind_byte_attention(step, bound);
     const std::uint64_t work = step.macs > 0
                                    ? step.macs / kMacsOfPart
                                    : element_count(plan_.items[step.outputs[0]].dims) *
@@ -191,12 +196,49 @@ class Binder {
     bound.scratch = (floats * sizeof(float) + 63) / 64 * 64;
   }
 
+  void bind_byte_attention(const Step& step, Bound& bound) const {
+    const int pixels = bound.out.height * bound.out.width;
+    const PackedHead layout(pixels, step.key_channels, step.value_channels);
+    const auto* from = reinterpret_cast<const std::int16_t*>(to_.dense[step.inputs[0]].data<std::uint8_t>());
+    for (int h = 0; h < step.heads; ++h, from += layout.values) {
+      ByteAttentionHead head{};
+      head.q = from + layout.q;
+      head.k = from + layout.k;
+      head.k_step = layout.k_step;
+      head.v = from + layout.v;
+      head.out = static_cast<float*>(bound.out.data) + h * step.value_channels;
+      head.out_step = bound.out.pixel_stride / 4;
+      head.pixels = pixels;
+      head.key_channels = step.key_channels;
+      head.value_channels = step.value_channels;
+      head.factor = step.factor;
+      head.scale = step.scale;
+      bound.byte_heads.push_back(head);
+    }
+    const std::size_t values = kAttentionRows * static_cast<std::size_t>(layout.k_step);
+    bound.scratch = (values * (sizeof(float) + sizeof(std::int16_t)) + 63) / 64 * 64;
+  }
+
   const Plan& plan_;
   const Layout& layout_;
   const ConvKernels& kernels_;
   const int threads_;
   Workspace& to_;
 };
+
+// Rows [first, last) of a head's output: pixels in one go where they follow each other, else row by row.
+template <typename Head>
+void for_pixels(const View& out, Head& head, int first, int last, void (*attention)(const Head&, int, int)) {
+  if (out.row_stride == out.width * out.pixel_stride) {
+    attention(head, first * out.width, last * out.width);
+    return;
+  }
+  float* const out_rows = head.out;
+  for (int y = first; y < last; ++y) {
+    head.out = out_rows + y * (out.row_stride / 4 - out.width * head.out_step);
+    attention(head, y * out.width, (y + 1) * out.width);
+  }
+}
 
 void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound, int part) {
   const NoSubnormals fast;
@@ -247,25 +289,26 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
         dense_from_bytes(bound.in, dense.data<float>(), in.quant.scale, in.quant.zero, *bound.floats, first, last);
       break;
     }
-    case StepKind::attention: {
-      // Pixels in one go where they follow each other in the output, else row by row.
-      const bool joined = bound.out.row_stride == bound.out.width * bound.out.pixel_stride;
+    case StepKind::attention:
       for (AttentionHead head : bound.heads) {
         head.scratch = reinterpret_cast<float*>(space.scratch.as<std::uint8_t>() +
                                                 bound.scratch * static_cast<std::size_t>(part));
-        const int width = bound.out.width;
-        if (joined) {
-          bound.floats->attention(head, first * width, last * width);
-        } else {
-          float* const out_rows = head.out;
-          for (int y = first; y < last; ++y) {
-            head.out = out_rows + y * (bound.out.row_stride / 4 - width * head.out_step);
-            bound.floats->attention(head, y * width, (y + 1) * width);
-          }
-        }
+        for_pixels(bound.out, head, first, last, bound.floats->attention);
       }
       break;
-    }
+    case StepKind::pack_heads:
+      pack_heads(bound.in, step.heads, step.key_channels, step.value_channels, plan.items[step.inputs[0]].quant.zero,
+                 reinterpret_cast<std::int16_t*>(space.dense[step.outputs[0]].data<std::uint8_t>()), first, last);
+      break;
+    case StepKind::byte_attention:
+      for (ByteAttentionHead head : bound.byte_heads) {
+        std::uint8_t* const scratch = space.scratch.as<std::uint8_t>() + bound.scratch * static_cast<std::size_t>(part);
+        head.scratch = reinterpret_cast<float*>(scratch);
+        head.weights = reinterpret_cast<std::int16_t*>(scratch + sizeof(float) * kAttentionRows *
+                                                                     static_cast<std::size_t>(head.k_step));
+        for_pixels(bound.out, head, first, last, bound.floats->byte_attention);
+      }
+      break;
     case StepKind::sigmoid: {
       const auto values = static_cast<std::ptrdiff_t>(element_count(out.dims));
       const std::ptrdiff_t from = values * first / bound.rows, to = values * last / bound.rows;

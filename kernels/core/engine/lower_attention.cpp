@@ -114,16 +114,36 @@ bool Lowering::lower_attention(int index) {
     concat_items(node, gathered, slices);
     for (const int value : images_of_values) (bytes ? forms_[value].bytes : forms_[value].floats) = gathered;
   }
-  // Floats of its own, which get no border and no place in another image: pixels must follow each other.
-  const int floats = new_image(DataType::F32, dims(x)), out = new_image(DataType::F32, image);
-  if (forms_[x].bytes >= 0) add_step(StepKind::widen, node, {forms_[x].bytes}, {floats});
-  else add_step(StepKind::table, node, {forms_[x].floats}, {floats});
-  const int dense = dense_of(x, node);
+  const int out = new_image(DataType::F32, image);
+  std::vector<int> inputs;
+  const bool integers = forms_[x].bytes >= 0 && key_channels % 2 == 0 && key_channels <= kMostKeyChannels;
+  if (integers) {
+    const PackedHead layout(pixels, key_channels, value_channels);
+    Item packed;
+    packed.type = DataType::U8;
+    packed.dims = {heads, static_cast<std::int64_t>(layout.values) * 2};
+    inputs = {add_item(std::move(packed))};
+    Step& pack = add_step(StepKind::pack_heads, node, {forms_[x].bytes}, inputs);
+    pack.heads = static_cast<int>(heads);
+    pack.key_channels = static_cast<int>(key_channels);
+    pack.value_channels = static_cast<int>(value_channels);
+  } else {
+    // Floats of its own, which get no border and no place in another image: pixels must follow each other.
+    const int floats = new_image(DataType::F32, dims(x));
+    if (forms_[x].bytes >= 0) add_step(StepKind::widen, node, {forms_[x].bytes}, {floats});
+    else add_step(StepKind::table, node, {forms_[x].floats}, {floats});
+    inputs = {floats, dense_of(x, node)};
+  }
   forms_[result].floats = out;
-  Step& step = add_step(StepKind::attention, node, {floats, dense}, {out});
+  Step& step = add_step(integers ? StepKind::byte_attention : StepKind::attention, node, inputs, {out});
   step.heads = static_cast<int>(heads);
   step.key_channels = static_cast<int>(key_channels);
+  step.value_channels = static_cast<int>(value_channels);
   step.factor = factor;
+  if (integers) {
+    step.scale = plan_.items[forms_[x].bytes].quant.scale;
+    step.factor *= step.scale * step.scale;
+  }
   step.macs = static_cast<std::uint64_t>(heads * pixels * pixels * (key_channels + value_channels));
   for (const int done : nodes) done_[done] = 1;
   return true;

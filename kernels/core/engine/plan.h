@@ -54,6 +54,8 @@ enum class StepKind : std::uint8_t {
   to_image,   // dense -> image; floats are quantised where that is of bytes
   to_dense,   // image -> dense; bytes become floats where that is of floats
   attention,  // see attention.h
+  pack_heads,      // bytes -> what byte_attention takes, dense
+  byte_attention,  // dense -> floats
   sigmoid,    // dense floats -> the same
   expectation,  // dense [1, sides, bins, values] -> [1, 1, sides, values]: mean of the softmax over the bins
   node,       // an operator of the graph, on dense tensors
@@ -71,8 +73,8 @@ struct Step {
   std::vector<std::uint8_t> table;
   ConvSpec::Mix mix;
   Window window;
-  int heads = 0, key_channels = 0;  // attention
-  float factor = 1.0f;
+  int heads = 0, key_channels = 0, value_channels = 0;  // attention
+  float factor = 1.0f, scale = 1.0f;
   std::vector<float> numbers;  // expectation: of the bins
   std::shared_ptr<const Prepared> node;
   std::string op;           // of nodes, for tables of times
