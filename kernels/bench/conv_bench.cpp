@@ -1,5 +1,5 @@
 // Stand-alone timing of convolutions, layer by layer: GMAC/s and share of the fastest dot products of this very core.
-//   conv_bench SHAPES [kind: int8, float, planes, or a group length] [kernels] [repeats] [silent]
+//   conv_bench SHAPES [kind: int8, silu, float, planes, or a group length] [kernels] [repeats] [silent]
 // Every layer is timed alone, its buffers warm; the best of many short runs counts (other jobs may be running).
 #include <algorithm>
 #include <chrono>
@@ -42,14 +42,14 @@ struct Layer {
 
 int main(int count, char** arguments) {
   if (count < 2) {
-    std::fprintf(stderr, "usage: conv_bench SHAPES [int8|float|group length] [kernels] [repeats]\n");
+    std::fprintf(stderr, "usage: conv_bench SHAPES [int8|silu|float|planes|group length] [kernels] [repeats]\n");
     return 2;
   }
   const std::string kind = count > 2 ? arguments[2] : "int8";
   const ConvKernels& kernels = count > 3 ? kernels_named(arguments[3]) : chosen_kernels();
   const int repeats = count > 4 ? std::atoi(arguments[4]) : 30;
-  const bool real = kind == "float", planes = kind == "planes";
-  const int group = real || kind == "int8" || planes ? 0 : std::atoi(kind.c_str());
+  const bool real = kind == "float", planes = kind == "planes", silu = kind == "silu";  // silu: int8 with float SiLU
+  const int group = real || kind == "int8" || planes || silu ? 0 : std::atoi(kind.c_str());
   // Weights as networks have them: most are small, the largest of a channel is 127.
   const int spread = group ? 28 : 127;
 
@@ -83,9 +83,9 @@ int main(int count, char** arguments) {
     const std::ptrdiff_t size = real ? 4 : 1;
     s.input = s.output = real ? Number::f32 : Number::u8;
     if (real) s.float_weights = float_weights.data();
-    else s.weights = weights.data(), s.scale = scale.data(), s.table = table;
+    else s.weights = weights.data(), s.scale = scale.data(), s.table = silu ? nullptr : table;
     s.bias = bias.data();
-    s.silu = real;
+    s.silu = real || silu;
     if (group && !l.depthwise) s.group = group, s.group_scale = group_scale.data();
     if (s.planes == 2) {
       s.group = static_cast<int>(per / 2);

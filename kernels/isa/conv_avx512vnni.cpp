@@ -38,6 +38,9 @@ WUTDET_INLINE __m512i four_bytes(const std::uint8_t* p) {
   return _mm512_set1_epi32(x);
 }
 
+// What becomes of sums: bytes at once (perhaps through a table), bytes of a SiLU, or the rarer ways through memory.
+enum class Out { bytes, silu_bytes, floats };
+
 // Pixels whose bytes fill a vector.
 template <int N>
 constexpr int kTogether = N == 1 ? 4 : N == 2 ? 2 : 1;
@@ -180,25 +183,43 @@ WUTDET_INLINE void put_tile(const ConvRow& row, __m512i (&sum)[M][N], std::uint8
 }
 
 WUTDET_INLINE __m512 silu(__m512 x) {
-  __m512 t = _mm512_sub_ps(_mm512_setzero_ps(), x);
-  t = _mm512_max_ps(t, _mm512_set1_ps(kSiluLow));
-  t = _mm512_min_ps(t, _mm512_set1_ps(kSiluHigh));
-  const __m512 shifted = _mm512_fmadd_ps(t, _mm512_set1_ps(kSiluLog2E), _mm512_set1_ps(kSiluRound));
-  const __m512 n = _mm512_sub_ps(shifted, _mm512_set1_ps(kSiluRound));
-  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(kSiluLn2High), t);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(kSiluLn2Low), r);
-  __m512 e = _mm512_set1_ps(kSiluSeries[7]);
-#pragma GCC unroll 7
-  for (int i = 6; i >= 0; --i) e = _mm512_fmadd_ps(e, r, _mm512_set1_ps(kSiluSeries[i]));
+  __m512 c = _mm512_max_ps(x, _mm512_set1_ps(kSiluLow));
+  c = _mm512_min_ps(c, _mm512_set1_ps(kSiluHigh));
+  const __m512 scale = _mm512_set1_ps(kSiluMinusLog2E), round = _mm512_set1_ps(kSiluRound);
+  const __m512 shifted = _mm512_fmadd_ps(c, scale, round);
+  const __m512 f = _mm512_fmsub_ps(c, scale, _mm512_sub_ps(shifted, round));
+  __m512 e = _mm512_set1_ps(kSiluPowers[5]);
+#pragma GCC unroll 5
+  for (int i = 4; i >= 0; --i) e = _mm512_fmadd_ps(e, f, _mm512_set1_ps(kSiluPowers[i]));
   e = _mm512_castsi512_ps(
       _mm512_add_epi32(_mm512_castps_si512(e), _mm512_slli_epi32(_mm512_castps_si512(shifted), 23)));
   return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0f), e));
 }
 
+struct SiluForBytes {
+  __m512 cubics[4];
+  SiluForBytes() {
+    for (int k = 0; k < 4; ++k) cubics[k] = _mm512_loadu_ps(kSigmoidCubics[k]);
+  }
+  WUTDET_INLINE __m512 operator()(__m512 x) const {
+    // Sums as fma by one: there is another pipe for these.
+    const __m512 c = _mm512_max_ps(x, _mm512_set1_ps(kSiluByteLow)), round = _mm512_set1_ps(kSiluRound),
+                 one = _mm512_set1_ps(1.0f);
+    const __m512 u =
+        _mm512_fmadd_ps(_mm512_min_ps(c, _mm512_set1_ps(kSiluByteHigh)), one, _mm512_set1_ps(kSiluByteShift));
+    const __m512 shifted = _mm512_fmadd_ps(u, one, round), d = _mm512_sub_ps(u, _mm512_sub_ps(shifted, round));
+    const __m512i i = _mm512_castps_si512(shifted);  // its last four bits
+    __m512 y = _mm512_permutexvar_ps(i, cubics[3]);
+#pragma GCC unroll 3
+    for (int k = 2; k >= 0; --k) y = _mm512_fmadd_ps(y, d, _mm512_permutexvar_ps(i, cubics[k]));
+    return _mm512_mul_ps(c, y);
+  }
+};
+
 WUTDET_INLINE __m512i quantised(const ConvRow& row, __m512 y) {
   y = _mm512_fmadd_ps(y, _mm512_set1_ps(row.inverse_scale), _mm512_set1_ps(row.zero));
-  y = _mm512_min_ps(_mm512_max_ps(y, _mm512_setzero_ps()), _mm512_set1_ps(255.0f));
-  return _mm512_cvtps_epi32(y);
+  // What is too small, or NaN, becomes negative, and 0 when it is packed.
+  return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0f), y));
 }
 
 // Floats of `pixels` pixels [pixel][vector][lane], plain order, to a float output.
@@ -219,10 +240,13 @@ __attribute__((noinline)) void put_floats(const ConvRow& row, const float* y, in
 
 // Floats to integers of a u8 output that has its own scale, in place.
 __attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int vectors) {
-  for (int i = 0; i < vectors; ++i) {
-    __m512 x = _mm512_load_ps(y + i * kLanes);
-    if (row.silu) x = silu(x);
-    _mm512_store_si512(y + i * kLanes, quantised(row, x));
+  if (row.silu) {
+    const SiluForBytes silu;
+    for (int i = 0; i < vectors; ++i)
+      _mm512_store_si512(y + i * kLanes, quantised(row, silu(_mm512_load_ps(y + i * kLanes))));
+  } else {
+    for (int i = 0; i < vectors; ++i)
+      _mm512_store_si512(y + i * kLanes, quantised(row, _mm512_load_ps(y + i * kLanes)));
   }
 }
 
@@ -286,9 +310,35 @@ WUTDET_INLINE void scale_tile(const ConvRow& row, __m512i (&sum)[M][N]) {
   }
 }
 
+template <int M, int N>
+WUTDET_INLINE void silu_tile(const ConvRow& row, __m512i (&sum)[M][N]) {
+  const SiluForBytes silu;
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) sum[m][n] = quantised(row, silu(_mm512_castsi512_ps(sum[m][n])));
+}
+
+template <bool already_float, Out to, int M, int N>
+WUTDET_INLINE void finish(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
+  if constexpr (to == Out::bytes) {
+    scale_tile<true, already_float>(row, sum);
+    put_tile<M, N>(row, sum, out, residual);
+  } else if constexpr (to == Out::silu_bytes) {
+    scale_tile<false, already_float>(row, sum);
+    silu_tile<M, N>(row, sum);
+    put_tile<M, N>(row, sum, out, residual);
+  } else {
+    alignas(64) float y[M * N * kLanes];
+    scale_tile<false, already_float>(row, sum);
+    spill<M, N>(sum, y);
+    finish_floats<M, N>(row, y, out, residual);
+  }
+}
+
 struct Int8 {
   static constexpr int vectors = 4;
-  template <int M, int N, bool bytes>
+  template <int M, int N, Out to>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
@@ -303,21 +353,13 @@ struct Int8 {
     do {
       w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
     } while (++run != end);
-    if constexpr (bytes) {
-      scale_tile<true, false>(row, sum);
-      put_tile<M, N>(row, sum, out, residual);
-    } else {
-      alignas(64) float y[M * N * kLanes];
-      scale_tile<false, false>(row, sum);
-      spill<M, N>(sum, y);
-      finish_floats<M, N>(row, y, out, residual);
-    }
+    finish<false, to>(row, sum, out, residual);
   }
 };
 
 struct Grouped {
   static constexpr int vectors = 2;
-  template <int M, int N, bool bytes>
+  template <int M, int N, Out to>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m512i sum[M][N];
     __m512 total[M][N];
@@ -356,21 +398,13 @@ struct Grouped {
     for (int n = 0; n < N; ++n)
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) sum[m][n] = _mm512_castps_si512(total[m][n]);
-    if constexpr (bytes) {
-      scale_tile<true, true>(row, sum);
-      put_tile<M, N>(row, sum, out, residual);
-    } else {
-      alignas(64) float y[M * N * kLanes];
-      scale_tile<false, true>(row, sum);
-      spill<M, N>(sum, y);
-      finish_floats<M, N>(row, y, out, residual);
-    }
+    finish<true, to>(row, sum, out, residual);
   }
 };
 
 struct Real {
   static constexpr int vectors = 4;
-  template <int M, int N, bool bytes>
+  template <int M, int N, Out to>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
@@ -394,9 +428,9 @@ struct Real {
 using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*);
 
 // The tiles of N vectors by their pixels.
-template <typename Kind, bool bytes, int N, int... M>
+template <typename Kind, Out to, int N, int... M>
 struct Tiles {
-  static constexpr Tile list[] = {&Kind::template tile<M, N, bytes>...};
+  static constexpr Tile list[] = {&Kind::template tile<M, N, to>...};
 };
 
 // Tiles of almost equal widths, whole groups of `together` pixels.
@@ -418,35 +452,37 @@ WUTDET_INLINE void cover(const ConvRow& row, const Tile* tiles, int most, int to
   }
 }
 
-template <typename Kind, bool bytes>
+template <typename Kind, Out to>
 void cover_by(const ConvRow& row) {
   switch (row.vectors) {
     case 1:
-      return cover(row, Tiles<Kind, bytes, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>::list, 16, 4);
-    case 2: return cover(row, Tiles<Kind, bytes, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 2);
-    case 3: return cover(row, Tiles<Kind, bytes, 3, 1, 2, 3, 4, 5, 6, 7, 8>::list, 8, 1);
-    default: return cover(row, Tiles<Kind, bytes, 4, 1, 2, 3, 4, 5, 6>::list, 6, 1);
+      return cover(row, Tiles<Kind, to, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16>::list, 16, 4);
+    case 2: return cover(row, Tiles<Kind, to, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 2);
+    case 3: return cover(row, Tiles<Kind, to, 3, 1, 2, 3, 4, 5, 6, 7, 8>::list, 8, 1);
+    default: return cover(row, Tiles<Kind, to, 4, 1, 2, 3, 4, 5, 6>::list, 6, 1);
   }
 }
 
-template <bool bytes>
+template <Out to>
 void cover_grouped(const ConvRow& row) {
   if (row.vectors == 1)
-    cover(row, Tiles<Grouped, bytes, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 4);
-  else cover(row, Tiles<Grouped, bytes, 2, 1, 2, 3, 4, 5, 6>::list, 6, 2);
+    cover(row, Tiles<Grouped, to, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>::list, 12, 4);
+  else cover(row, Tiles<Grouped, to, 2, 1, 2, 3, 4, 5, 6>::list, 6, 2);
 }
 
 void int8_row(const ConvRow& row) {
-  if (row.to_u8 && !row.silu) cover_by<Int8, true>(row);
-  else cover_by<Int8, false>(row);
+  if (!row.to_u8) cover_by<Int8, Out::floats>(row);
+  else if (row.silu) cover_by<Int8, Out::silu_bytes>(row);
+  else cover_by<Int8, Out::bytes>(row);
 }
 
 void grouped_row(const ConvRow& row) {
-  if (row.to_u8 && !row.silu) cover_grouped<true>(row);
-  else cover_grouped<false>(row);
+  if (!row.to_u8) cover_grouped<Out::floats>(row);
+  else if (row.silu) cover_grouped<Out::silu_bytes>(row);
+  else cover_grouped<Out::bytes>(row);
 }
 
-void real_row(const ConvRow& row) { cover_by<Real, false>(row); }
+void real_row(const ConvRow& row) { cover_by<Real, Out::floats>(row); }
 
 // Four taps of 64 channels at a time: interleaving their bytes gives the four vectors of a quad. M pixels share weights.
 template <int M>

@@ -130,18 +130,36 @@ WUTDET_INLINE void put_tile(const ConvRow& row, int32x4_t (&sum)[M][N], std::uin
 }
 
 WUTDET_INLINE float32x4_t silu(float32x4_t x) {
-  float32x4_t t = vnegq_f32(x);
-  t = vbslq_f32(vcgtq_f32(t, vdupq_n_f32(kSiluLow)), t, vdupq_n_f32(kSiluLow));
-  t = vbslq_f32(vcltq_f32(t, vdupq_n_f32(kSiluHigh)), t, vdupq_n_f32(kSiluHigh));
-  const float32x4_t shifted = vfmaq_f32(vdupq_n_f32(kSiluRound), t, vdupq_n_f32(kSiluLog2E));
+  float32x4_t c = vbslq_f32(vcgtq_f32(x, vdupq_n_f32(kSiluLow)), x, vdupq_n_f32(kSiluLow));
+  c = vbslq_f32(vcltq_f32(c, vdupq_n_f32(kSiluHigh)), c, vdupq_n_f32(kSiluHigh));
+  const float32x4_t shifted = vfmaq_f32(vdupq_n_f32(kSiluRound), c, vdupq_n_f32(kSiluMinusLog2E));
   const float32x4_t n = vsubq_f32(shifted, vdupq_n_f32(kSiluRound));
-  float32x4_t r = vfmsq_f32(t, n, vdupq_n_f32(kSiluLn2High));
-  r = vfmsq_f32(r, n, vdupq_n_f32(kSiluLn2Low));
-  float32x4_t e = vdupq_n_f32(kSiluSeries[7]);
-#pragma GCC unroll 7
-  for (int i = 6; i >= 0; --i) e = vfmaq_f32(vdupq_n_f32(kSiluSeries[i]), e, r);
+  const float32x4_t f = vfmaq_f32(vnegq_f32(n), c, vdupq_n_f32(kSiluMinusLog2E));
+  float32x4_t e = vdupq_n_f32(kSiluPowers[5]);
+#pragma GCC unroll 5
+  for (int i = 4; i >= 0; --i) e = vfmaq_f32(vdupq_n_f32(kSiluPowers[i]), e, f);
   e = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(e), vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23)));
   return vdivq_f32(x, vaddq_f32(vdupq_n_f32(1.0f), e));
+}
+
+// The 16 entries of four bytes that `bytes` points into.
+WUTDET_INLINE float32x4_t entries(const float* table, uint8x16_t bytes) {
+  const std::uint8_t* from = reinterpret_cast<const std::uint8_t*>(table);
+  const uint8x16x4_t all = {{vld1q_u8(from), vld1q_u8(from + 16), vld1q_u8(from + 32), vld1q_u8(from + 48)}};
+  return vreinterpretq_f32_u8(vqtbl4q_u8(all, bytes));
+}
+
+WUTDET_INLINE float32x4_t silu_for_bytes(float32x4_t x) {
+  const float32x4_t low = vdupq_n_f32(kSiluByteLow), high = vdupq_n_f32(kSiluByteHigh), round = vdupq_n_f32(kSiluRound);
+  const float32x4_t c = vbslq_f32(vcgtq_f32(x, low), x, low);
+  const float32x4_t u = vaddq_f32(vbslq_f32(vcltq_f32(c, high), c, high), vdupq_n_f32(kSiluByteShift));
+  const float32x4_t shifted = vaddq_f32(u, round), d = vsubq_f32(u, vsubq_f32(shifted, round));
+  const uint32x4_t i = vandq_u32(vreinterpretq_u32_f32(shifted), vdupq_n_u32(15));
+  const uint8x16_t bytes = vreinterpretq_u8_u32(vmlaq_n_u32(vdupq_n_u32(0x03020100), i, 0x04040404));
+  float32x4_t y = entries(kSigmoidCubics[3], bytes);
+#pragma GCC unroll 3
+  for (int k = 2; k >= 0; --k) y = vfmaq_f32(entries(kSigmoidCubics[k], bytes), y, d);
+  return vmulq_f32(c, y);
 }
 
 // Floats of pixels [pixel][vector][lane] to a float output.
@@ -179,7 +197,7 @@ __attribute__((noinline)) void finish_floats(const ConvRow& row, const float* y,
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
       float32x4_t x = vld1q_f32(y + (m * N + n) * kLanes);
-      if (row.silu) x = silu(x);
+      if (row.silu) x = silu_for_bytes(x);
       // Conversion saturates, and so does narrowing: no limits are needed before.
       sum[m][n] = vcvtnq_s32_f32(vfmaq_f32(vdupq_n_f32(row.zero), x, vdupq_n_f32(row.inverse_scale)));
     }

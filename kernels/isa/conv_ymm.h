@@ -139,16 +139,14 @@ WUTDET_INLINE void put_tile(const ConvRow& row, __m256i (&sum)[M][N], std::uint8
 }
 
 WUTDET_INLINE __m256 silu(__m256 x) {
-  __m256 t = _mm256_xor_ps(x, _mm256_set1_ps(-0.0f));
-  t = _mm256_max_ps(t, _mm256_set1_ps(kSiluLow));
-  t = _mm256_min_ps(t, _mm256_set1_ps(kSiluHigh));
-  const __m256 shifted = _mm256_fmadd_ps(t, _mm256_set1_ps(kSiluLog2E), _mm256_set1_ps(kSiluRound));
-  const __m256 n = _mm256_sub_ps(shifted, _mm256_set1_ps(kSiluRound));
-  __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kSiluLn2High), t);
-  r = _mm256_fnmadd_ps(n, _mm256_set1_ps(kSiluLn2Low), r);
-  __m256 e = _mm256_set1_ps(kSiluSeries[7]);
-#pragma GCC unroll 7
-  for (int i = 6; i >= 0; --i) e = _mm256_fmadd_ps(e, r, _mm256_set1_ps(kSiluSeries[i]));
+  __m256 c = _mm256_max_ps(x, _mm256_set1_ps(kSiluLow));
+  c = _mm256_min_ps(c, _mm256_set1_ps(kSiluHigh));
+  const __m256 scale = _mm256_set1_ps(kSiluMinusLog2E), round = _mm256_set1_ps(kSiluRound);
+  const __m256 shifted = _mm256_fmadd_ps(c, scale, round);
+  const __m256 f = _mm256_fmsub_ps(c, scale, _mm256_sub_ps(shifted, round));
+  __m256 e = _mm256_set1_ps(kSiluPowers[5]);
+#pragma GCC unroll 5
+  for (int i = 4; i >= 0; --i) e = _mm256_fmadd_ps(e, f, _mm256_set1_ps(kSiluPowers[i]));
   e = _mm256_castsi256_ps(
       _mm256_add_epi32(_mm256_castps_si256(e), _mm256_slli_epi32(_mm256_castps_si256(shifted), 23)));
   return _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0f), e));
@@ -172,11 +170,29 @@ __attribute__((noinline)) void put_floats(const ConvRow& row, const float* y, in
   }
 }
 
+// Entry `i` (its last four bits) of 16.
+WUTDET_INLINE __m256 entry(const float* table, __m256i i) {
+  return _mm256_blendv_ps(_mm256_permutevar8x32_ps(_mm256_loadu_ps(table), i),
+                          _mm256_permutevar8x32_ps(_mm256_loadu_ps(table + 8), i),
+                          _mm256_castsi256_ps(_mm256_slli_epi32(i, 28)));
+}
+
+WUTDET_INLINE __m256 silu_for_bytes(__m256 x) {
+  const __m256 c = _mm256_max_ps(x, _mm256_set1_ps(kSiluByteLow)), round = _mm256_set1_ps(kSiluRound);
+  const __m256 u = _mm256_add_ps(_mm256_min_ps(c, _mm256_set1_ps(kSiluByteHigh)), _mm256_set1_ps(kSiluByteShift));
+  const __m256 shifted = _mm256_add_ps(u, round), d = _mm256_sub_ps(u, _mm256_sub_ps(shifted, round));
+  const __m256i i = _mm256_castps_si256(shifted);
+  __m256 y = entry(kSigmoidCubics[3], i);
+#pragma GCC unroll 3
+  for (int k = 2; k >= 0; --k) y = _mm256_fmadd_ps(y, d, entry(kSigmoidCubics[k], i));
+  return _mm256_mul_ps(c, y);
+}
+
 // Floats to integers of a u8 output that has its own scale, in place.
 __attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int vectors) {
   for (int i = 0; i < vectors; ++i) {
     __m256 x = _mm256_load_ps(y + i * kLanes);
-    if (row.silu) x = silu(x);
+    if (row.silu) x = silu_for_bytes(x);
     x = _mm256_fmadd_ps(x, _mm256_set1_ps(row.inverse_scale), _mm256_set1_ps(row.zero));
     x = _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
     store(y + i * kLanes, _mm256_cvtps_epi32(x));

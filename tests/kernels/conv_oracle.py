@@ -6,7 +6,9 @@ Dots are exact (int64); a fused multiply-add of float32 is taken from float64 (`
 from __future__ import annotations
 
 import mmap
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,22 @@ def silu(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, np.float64)
     with np.errstate(over="ignore"):
         return x / (1 + np.exp(-x))
+
+
+def silu_for_bytes(x: np.ndarray) -> np.ndarray:
+    """What `kernels/core/engine/silu.h` says of SiLU before rounding to bytes, float32 step by step."""
+    text = (Path(__file__).parents[2] / "kernels" / "core" / "engine" / "silu.h").read_text(encoding="utf-8")
+    numbers = text.split("kSigmoidCubics[4][16] = {", 1)[1].split("};", 1)[0]
+    cubics = np.array(re.findall(r"[-\d.e]+(?=f)", numbers), np.float64).astype(np.float32).reshape(4, 16)
+    x = np.asarray(x, np.float32)
+    c = np.where(x > -7, x, np.float32(-7))
+    u = np.minimum(c, np.float32(8.999)) + np.float32(6.5)
+    n = np.rint(u)
+    d, i = u - n, n.astype(int)
+    y = cubics[3][i]
+    for k in (2, 1, 0):
+        y = fma(y, d, cubics[k][i])
+    return c * y
 
 
 def saturate(y: np.ndarray) -> np.ndarray:

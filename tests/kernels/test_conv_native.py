@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from conv_oracle import Case, finish, fma, run_native, silu, sums, taps_of
+from conv_oracle import Case, finish, fma, run_native, saturate, silu, silu_for_bytes, sums, taps_of
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -130,12 +130,13 @@ def test_silu_is_close_to_the_true_one_and_equal_everywhere(kind):
         case.residual = None
         before = sums(case)
         results = [run_native(_kernels, isa, case) for isa in ISAS]
-        np.testing.assert_allclose(results[0], silu(before), rtol=1e-6, atol=1e-34)
+        np.testing.assert_allclose(results[0], silu(before), rtol=2e-6, atol=2e-34)
         for isa, result in zip(ISAS, results, strict=True):
             np.testing.assert_array_equal(result, results[0], err_msg=isa)
         case.fields["output"] = "u8"
         for isa in ISAS:
-            np.testing.assert_array_equal(run_native(_kernels, isa, case), finish(case, results[0]), err_msg=isa)
+            received = run_native(_kernels, isa, case)
+            np.testing.assert_array_equal(received, finish(case, silu_for_bytes(before)), err_msg=isa)
 
     check()
 
@@ -183,7 +184,25 @@ def test_silu_over_its_range(isa):
     x = np.concatenate([np.linspace(-86.9, 100, 20001), np.logspace(-30, 3, 500), -np.logspace(-30, 1.9, 500)])
     x = x.astype(np.float32)
     received = run_native(_kernels, isa, float_case(x, silu=True)).reshape(-1)
-    np.testing.assert_allclose(received, silu(x), rtol=1e-6)
+    usual = np.abs(x) <= 20
+    np.testing.assert_allclose(received[usual], silu(x[usual]), rtol=1e-6)
+    np.testing.assert_allclose(received, silu(x), rtol=2e-6)
+
+
+@every_isa
+def test_silu_before_rounding_to_bytes(isa):
+    x = np.concatenate([np.linspace(-12, 300, 40001), np.linspace(-8, 10, 20001), np.arange(-7.5, 9.5, 0.5)])
+    x = np.append(x, [np.nan, -np.inf, -1e30]).astype(np.float32)
+    for largest in (4, 20, 200):
+        fields = {"silu": True, "output": "u8", "inverse_scale": np.float32(255 / largest), "output_zero": np.float32(9)}
+        received = run_native(_kernels, isa, float_case(x, **fields)).reshape(-1)
+        expected = saturate(fma(silu_for_bytes(x), fields["inverse_scale"], fields["output_zero"]))
+        np.testing.assert_array_equal(received, expected)
+        finite, received = x[:-3], received[:-3].astype(int)
+        error = np.abs(silu_for_bytes(finite).astype(np.float64) - silu(finite))
+        assert error[(finite >= -7) & (finite <= 9)].max() < 5e-5
+        assert (error[finite > 9] / finite[finite > 9]).max() < 1.3e-4
+        assert np.abs(received - saturate(silu(finite) * 255 / largest + 9)).max() <= 1
 
 
 @every_isa

@@ -10,7 +10,7 @@
 //   int8 with groups      acc = 0; for groups in order: acc = fma(group_scale, float(dot of the group), acc)
 //                         y = fma(acc, scale, bias)                                                  dots exact, int32
 //   float32 weights       y = bias; for k in order (tap row, tap column, channel): y = fma(x, w, y)
-//   then                  y = silu(y), if asked for
+//   then                  y = silu(y), if asked for; silu.h has one for float and one, coarser, for u8 outputs
 //   output float32        y + residual
 //   output u8             q = saturate(round half even(y)), of fma(y, inverse_scale, zero) where y was float or silu'd
 //                         q = table[q], if there is a table

@@ -20,21 +20,28 @@ int slot(const ConvRow& row, int channel, bool interleaved) {
 }
 
 float silu(float x) {
-  float t = -x;
-  t = t > kSiluLow ? t : kSiluLow;
-  t = t < kSiluHigh ? t : kSiluHigh;
-  const float shifted = std::fma(t, kSiluLog2E, kSiluRound);
-  const float n = shifted - kSiluRound;
-  float r = std::fma(-n, kSiluLn2High, t);
-  r = std::fma(-n, kSiluLn2Low, r);
-  float e = kSiluSeries[7];
-  for (int i = 6; i >= 0; --i) e = std::fma(e, r, kSiluSeries[i]);
+  float c = x > kSiluLow ? x : kSiluLow;
+  c = c < kSiluHigh ? c : kSiluHigh;
+  const float shifted = std::fma(c, kSiluMinusLog2E, kSiluRound);
+  const float f = std::fma(c, kSiluMinusLog2E, -(shifted - kSiluRound));
+  float e = kSiluPowers[5];
+  for (int i = 4; i >= 0; --i) e = std::fma(e, f, kSiluPowers[i]);
   std::uint32_t bits, steps;
   std::memcpy(&bits, &e, 4);
   std::memcpy(&steps, &shifted, 4);
   bits += steps << 23;  // the low bits of `shifted` are n
   std::memcpy(&e, &bits, 4);
   return x / (1.0f + e);
+}
+
+float silu_for_bytes(float x) {
+  const float c = x > kSiluByteLow ? x : kSiluByteLow;
+  const float u = (c < kSiluByteHigh ? c : kSiluByteHigh) + kSiluByteShift;
+  const float n = (u + kSiluRound) - kSiluRound, d = u - n;
+  const int i = static_cast<int>(n);
+  float y = kSigmoidCubics[3][i];
+  for (int k = 2; k >= 0; --k) y = std::fma(y, d, kSigmoidCubics[k][i]);
+  return c * y;
 }
 
 std::uint8_t saturate(float y) {
@@ -45,7 +52,7 @@ std::uint8_t saturate(float y) {
 
 // Everything after the sums of one output value.
 void finish(const ConvRow& row, float y, std::uint8_t* out, const std::uint8_t* residual) {
-  if (row.silu) y = silu(y);
+  if (row.silu) y = row.to_u8 ? silu_for_bytes(y) : silu(y);
   if (!row.to_u8) {
     if (residual != nullptr) {
       float other;

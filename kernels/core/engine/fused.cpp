@@ -411,7 +411,7 @@ std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::ve
   std::vector<Tensor> outputs;
   for (const int item : plan_.outputs) {
     const Tensor& from = space->dense[item];
-    outputs.push_back(Tensor::make(from.type, from.dims));
+    outputs.push_back({from.type, from.dims, results_->take(from.size_bytes())});
     std::memcpy(outputs.back().bytes.get(), from.bytes.get(), from.size_bytes());
   }
   for (const int item : borrowed_) space->dense[item].bytes.reset();

@@ -10,6 +10,7 @@
 #include "core/engine/layout.h"
 #include "core/engine/plan.h"
 #include "core/engine/program.h"
+#include "core/engine/reused_memory.h"
 #include "core/engine/thread_pool.h"
 
 namespace wutdet::engine {
@@ -51,6 +52,7 @@ class FusedProgram : public Program {
   // Memory of runs that are over, for the next ones: as many as ever ran at once.
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Workspace>> idle_;
+  std::shared_ptr<ReusedMemory> results_ = std::make_shared<ReusedMemory>();
 };
 
 const char* name_of(StepKind kind);
