@@ -87,11 +87,13 @@ class Binder {
       Tensor& tensor = to_.dense[i];
       tensor.type = item.type;
       tensor.dims = item.dims;
-      const int root = place_of(plan_.items, static_cast<int>(i)).item;
+      const Place place = place_of(plan_.items, static_cast<int>(i));
+      const int root = place.item;
       if (plan_.items[root].constant) {
         tensor.bytes = plan_.items[root].constant->bytes;
       } else if (layout_.buffers[root].bytes > 0) {
-        std::byte* at = to_.memory.as<std::byte>() + layout_.buffers[root].offset;
+        std::byte* at = to_.memory.as<std::byte>() + layout_.buffers[root].offset +
+                        static_cast<std::size_t>(place.channel) * size_of(item.type);
         tensor.bytes = std::shared_ptr<std::byte>(at, [](std::byte*) {});
       }
     }
@@ -283,10 +285,15 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
     case StepKind::to_dense: {
       const Item& in = plan.items[step.inputs[0]];
       Tensor& dense = space.dense[step.outputs[0]];
-      if (in.type == DataType::F32) dense_from_floats(bound.in, dense.data<float>(), *bound.floats, first, last);
-      else if (out.type == DataType::U8) dense_bytes(bound.in, dense.data<std::uint8_t>(), first, last);
+      const auto pixels = static_cast<std::size_t>(bound.in.height) * static_cast<std::size_t>(bound.in.width);
+      const std::size_t plane = step.plane ? step.plane : pixels;
+      float* const to = dense.data<float>() + step.offset;
+      if (in.type == DataType::F32)
+        dense_from_floats(bound.in, to, plane, *bound.floats, first, last);
+      else if (out.type == DataType::U8)
+        dense_bytes(bound.in, dense.data<std::uint8_t>() + step.offset, plane, first, last);
       else
-        dense_from_bytes(bound.in, dense.data<float>(), in.quant.scale, in.quant.zero, *bound.floats, first, last);
+        dense_from_bytes(bound.in, to, plane, in.quant.scale, in.quant.zero, *bound.floats, first, last);
       break;
     }
     case StepKind::attention:
@@ -328,7 +335,12 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
       }
       break;
     }
-    case StepKind::node: step.node->run(bound.dense_inputs, bound.dense_outputs); break;
+    case StepKind::node:
+      for (std::size_t i = 0; i < step.outputs.size(); ++i)
+        bound.dense_outputs[i].bytes = space.dense[step.outputs[i]].bytes;
+      step.node->run(bound.dense_inputs, bound.dense_outputs);
+      for (Tensor& output : bound.dense_outputs) output.bytes.reset();  // may be the caller's
+      break;
   }
 }
 
@@ -336,7 +348,8 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
 
 FusedProgram::FusedProgram(Graph graph, int threads, const Limits& limits)
     : kernels_(chosen_kernels()), plan_(lower(std::move(graph), limits, kernels_)), pool_(threads) {
-  layout_ = lay_out(plan_, limits);
+  find_given();
+  layout_ = lay_out(plan_, roots_, limits);
   for (std::size_t item = 0; item < plan_.items.size(); ++item) {
     const int root = place_of(plan_.items, static_cast<int>(item)).item;
     if (std::find(plan_.inputs.begin(), plan_.inputs.end(), root) != plan_.inputs.end())
@@ -346,6 +359,27 @@ FusedProgram::FusedProgram(Graph graph, int threads, const Limits& limits)
 }
 
 FusedProgram::~FusedProgram() = default;
+
+// Results that steps write through `Workspace::dense` can be written into memory that is new in every run.
+void FusedProgram::find_given() {
+  std::vector<char> fixed(plan_.items.size(), 0);
+  for (const int item : plan_.inputs) fixed[item] = 1;
+  for (const Step& step : plan_.steps) {
+    if (step.kind != StepKind::attention && step.kind != StepKind::byte_attention) continue;
+    for (const int item : step.inputs) fixed[place_of(plan_.items, item).item] = 1;
+  }
+  for (const int output : plan_.outputs) {
+    const int root = place_of(plan_.items, output).item;
+    const Item& item = plan_.items[root];
+    if (fixed[root] || item.image || item.constant) continue;
+    fixed[root] = 1;
+    roots_.push_back(root);
+  }
+  for (std::size_t item = 0; item < plan_.items.size(); ++item) {
+    const int root = place_of(plan_.items, static_cast<int>(item)).item;
+    if (std::find(roots_.begin(), roots_.end(), root) != roots_.end()) given_.push_back(static_cast<int>(item));
+  }
+}
 
 const char* FusedProgram::isa() const { return kernels_.name; }
 
@@ -392,6 +426,16 @@ std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::ve
     const auto at = std::find(plan_.inputs.begin(), plan_.inputs.end(), root) - plan_.inputs.begin();
     space->dense[item].bytes = inputs[static_cast<std::size_t>(at)].bytes;
   }
+  for (const int item : roots_) {
+    const Item& root = plan_.items[item];
+    space->dense[item].bytes = results_->take(element_count(root.dims) * size_of(root.type));
+  }
+  for (const int item : given_) {
+    const Place place = place_of(plan_.items, item);
+    const std::shared_ptr<std::byte> whole = space->dense[place.item].bytes;
+    const std::size_t size = size_of(plan_.items[item].type);
+    space->dense[item].bytes = {whole, whole.get() + static_cast<std::size_t>(place.channel) * size};
+  }
   if (times) times->clear();
   for (std::size_t i = 0; i < plan_.steps.size(); ++i) {
     const Step& step = plan_.steps[i];
@@ -411,10 +455,13 @@ std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::ve
   std::vector<Tensor> outputs;
   for (const int item : plan_.outputs) {
     const Tensor& from = space->dense[item];
-    outputs.push_back({from.type, from.dims, results_->take(from.size_bytes())});
+    outputs.push_back(from);
+    if (std::find(given_.begin(), given_.end(), item) != given_.end()) continue;
+    outputs.back().bytes = results_->take(from.size_bytes());
     std::memcpy(outputs.back().bytes.get(), from.bytes.get(), from.size_bytes());
   }
   for (const int item : borrowed_) space->dense[item].bytes.reset();
+  for (const int item : given_) space->dense[item].bytes.reset();
   return_workspace(std::move(space));
   return outputs;
 }

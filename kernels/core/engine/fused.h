@@ -41,6 +41,7 @@ class FusedProgram : public Program {
 
  private:
   std::vector<Tensor> run(const std::vector<Tensor>& inputs, std::vector<StepTime>* times) const;
+  void find_given();
   std::unique_ptr<Workspace> take_workspace() const;
   void return_workspace(std::unique_ptr<Workspace> workspace) const;
 
@@ -48,6 +49,7 @@ class FusedProgram : public Program {
   Plan plan_;
   Layout layout_;
   std::vector<int> borrowed_;  // items whose values lie in the caller's inputs
+  std::vector<int> roots_, given_;  // items whose memory becomes the caller's, and all whose values lie in these
   mutable ThreadPool pool_;
   // Memory of runs that are over, for the next ones: as many as ever ran at once.
   mutable std::mutex mutex_;

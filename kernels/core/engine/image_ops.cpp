@@ -93,8 +93,8 @@ void from_dense(const From* in, const View& out, int first, int last, const Conv
 }
 
 template <typename From, typename To, typename Convert, typename Whole>
-void to_dense(const View& in, To* out, int first, int last, const Convert& convert, const Whole& whole) {
-  const std::size_t plane = static_cast<std::size_t>(in.height) * static_cast<std::size_t>(in.width);
+void to_dense(const View& in, To* out, std::size_t plane, int first, int last, const Convert& convert,
+              const Whole& whole) {
   const std::ptrdiff_t step = step_of<From>(in);
   for (int y = first; y < last; ++y) {
     const From* from = row_of<From>(in, y);
@@ -226,28 +226,29 @@ void bytes_from_dense(const std::uint8_t* in, const View& out, int first, int la
   from_dense<std::uint8_t, std::uint8_t>(in, out, first, last, [](std::uint8_t q) { return q; });
 }
 
-void dense_from_floats(const View& in, float* out, const FloatFunctions& floats, int first, int last) {
+void dense_from_floats(const View& in, float* out, std::size_t plane, const FloatFunctions& floats, int first,
+                       int last) {
   to_dense<float, float>(
-      in, out, first, last, [](float x) { return x; },
-      [&](const float* from, std::ptrdiff_t step, float* to, std::size_t plane) {
-        floats.transpose(from, step, to, static_cast<std::ptrdiff_t>(plane));
+      in, out, plane, first, last, [](float x) { return x; },
+      [&](const float* from, std::ptrdiff_t step, float* to, std::size_t apart) {
+        floats.transpose(from, step, to, static_cast<std::ptrdiff_t>(apart));
         return true;
       });
 }
 
-void dense_from_bytes(const View& in, float* out, float scale, int zero, const FloatFunctions& floats, int first,
-                      int last) {
+void dense_from_bytes(const View& in, float* out, std::size_t plane, float scale, int zero, const FloatFunctions& floats,
+                      int first, int last) {
   to_dense<std::uint8_t, float>(
-      in, out, first, last, [&](std::uint8_t q) { return static_cast<float>(int{q} - zero) * scale; },
-      [&](const std::uint8_t* from, std::ptrdiff_t step, float* to, std::size_t plane) {
-        floats.transpose_bytes(from, step, to, static_cast<std::ptrdiff_t>(plane), scale, zero);
+      in, out, plane, first, last, [&](std::uint8_t q) { return static_cast<float>(int{q} - zero) * scale; },
+      [&](const std::uint8_t* from, std::ptrdiff_t step, float* to, std::size_t apart) {
+        floats.transpose_bytes(from, step, to, static_cast<std::ptrdiff_t>(apart), scale, zero);
         return true;
       });
 }
 
-void dense_bytes(const View& in, std::uint8_t* out, int first, int last) {
+void dense_bytes(const View& in, std::uint8_t* out, std::size_t plane, int first, int last) {
   to_dense<std::uint8_t, std::uint8_t>(
-      in, out, first, last, [](std::uint8_t q) { return q; },
+      in, out, plane, first, last, [](std::uint8_t q) { return q; },
       [](const std::uint8_t*, std::ptrdiff_t, std::uint8_t*, std::size_t) { return false; });
 }
 

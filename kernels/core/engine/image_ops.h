@@ -35,15 +35,15 @@ void upsample(const View& in, const View& out, const Window& window, std::size_t
 void widen(const View& in, const View& out, float scale, int zero, int first, int last);
 void quantise(const View& in, const View& out, float scale, int zero, const FloatFunctions& floats, int first, int last);
 
-// Between images and dense tensors [channels, height, width]. Bytes are quantised or widened on the way where the other
-// side has floats.
+// Between images and dense tensors [channels, height, width], whose channels begin `plane` values apart where images go
+// into them. Bytes are quantised or widened on the way where the other side has floats.
 void floats_from_dense(const float* in, const View& out, int first, int last);
 void bytes_from_dense(const float* in, const View& out, float scale, int zero, const FloatFunctions& floats, int first,
                       int last);
 void bytes_from_dense(const std::uint8_t* in, const View& out, int first, int last);
-void dense_from_floats(const View& in, float* out, const FloatFunctions& floats, int first, int last);
-void dense_from_bytes(const View& in, float* out, float scale, int zero, const FloatFunctions& floats, int first,
-                      int last);
-void dense_bytes(const View& in, std::uint8_t* out, int first, int last);
+void dense_from_floats(const View& in, float* out, std::size_t plane, const FloatFunctions& floats, int first, int last);
+void dense_from_bytes(const View& in, float* out, std::size_t plane, float scale, int zero, const FloatFunctions& floats,
+                      int first, int last);
+void dense_bytes(const View& in, std::uint8_t* out, std::size_t plane, int first, int last);
 
 }  // namespace wutdet::engine

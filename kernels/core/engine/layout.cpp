@@ -71,7 +71,7 @@ std::size_t place(std::vector<Buffer>& buffers) {
 
 }  // namespace
 
-Layout lay_out(Plan& plan, const Limits& limits) {
+Layout lay_out(Plan& plan, const std::vector<int>& elsewhere, const Limits& limits) {
   set_borders(plan);
   Layout layout;
   layout.buffers.resize(plan.items.size());
@@ -90,6 +90,11 @@ Layout lay_out(Plan& plan, const Limits& limits) {
   std::vector<char> borrowed(plan.items.size(), 0);
   for (const int item : plan.inputs) borrowed[item] = 1;
   std::uint64_t bytes = 0;
+  for (const int item : elsewhere) {
+    borrowed[item] = 1;
+    bytes += element_count(plan.items[item].dims) * size_of(plan.items[item].type);
+    if (bytes > limits.working_bytes) throw ModelFault("the network needs more memory than the limit");
+  }
   for (std::size_t i = 0; i < plan.items.size(); ++i) {
     Buffer& buffer = layout.buffers[i];
     if (buffer.first_step < 0 || borrowed[i] || plan.items[i].constant) continue;

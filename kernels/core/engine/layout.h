@@ -19,8 +19,8 @@ struct Layout {
   std::size_t bytes = 0;
 };
 
-// Also sets the borders of the plan's images, which depend on the convolutions that look at them. Throws ModelFault
+// Items `elsewhere` get no memory, nor do inputs and constants. Also sets the borders of the plan's images, which depend on the convolutions that look at them. Throws ModelFault
 // where the block would be larger than the limit.
-Layout lay_out(Plan& plan, const Limits& limits);
+Layout lay_out(Plan& plan, const std::vector<int>& elsewhere, const Limits& limits);
 
 }  // namespace wutdet::engine

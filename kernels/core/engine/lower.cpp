@@ -205,7 +205,7 @@ Plan Lowering::run() {
       if (op == "Conv") lowered = lower_conv(node);
       else if (op == "QuantizeLinear") lowered = lower_quantize(node);
       else if (op == "DequantizeLinear") lowered = lower_dequantize(node);
-      else if (op == "Concat") lowered = lower_concat(node);
+      else if (op == "Concat") lowered = lower_concat(node) || lower_dense_concat(node);
       else if (op == "Split") lowered = lower_split(node);
       else if (op == "Slice") lowered = lower_slice(node);
       else if (op == "MaxPool") lowered = lower_max_pool(node);

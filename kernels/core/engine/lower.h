@@ -73,6 +73,11 @@ class Lowering {
   bool slice_value(int from, int to, std::int64_t channel);
   std::optional<Window> window_of(const Node& node) const;
 
+  // lower_dense.cpp
+  std::optional<int> movable_dense(int value) const;
+  Step* sole_to_dense(int value, int item);
+  bool lower_dense_concat(int node);
+
   // lower_attention.cpp
   bool lower_attention(int node);
   bool lower_expectation(int node);

@@ -33,7 +33,7 @@ struct Item {
   Dims dims;  // as in the graph; an image is 1 x channels x height x width
   Quant quant;  // images of bytes
   std::optional<Tensor> constant;
-  // Images: channels of another item from `channel` on. Dense: the values of another item under other sizes.
+  // Images: channels of another item from `channel` on. Dense: as many values of another item from there on.
   int whole = -1;
   int channel = 0;
   Border border;  // of images that are no slices
@@ -73,6 +73,8 @@ struct Step {
   std::vector<std::uint8_t> table;
   ConvSpec::Mix mix;
   Window window;
+  // to_dense: values between the beginnings of channels in the result (0: as many as pixels), and before the first.
+  std::size_t plane = 0, offset = 0;
   int heads = 0, key_channels = 0, value_channels = 0;  // attention
   float factor = 1.0f, scale = 1.0f;
   std::vector<float> numbers;  // expectation: of the bins
