@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,14 @@ def prepare(artefacts: Sequence[Artefact], frames: Sequence[np.ndarray], folder:
 def _has_bfloat16() -> bool:
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capable = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capable and _may_use_bfloat16()
+
+
+def _may_use_bfloat16() -> bool:
+    """Limited to less by ONEDNN_MAX_CPU_ISA, OpenVINO still plans in bfloat16 and then finds no softmax for it."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return not limit or limit in ("DEFAULT", "ALL") or any(word in limit for word in ("BF16", "FP16", "AMX", "AVX10"))
 
 
 def _without_functions(file: Path, folder: Path) -> Path:
@@ -81,8 +89,8 @@ class Runner:
         import openvino
 
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(threads)}
-        if precision:
-            settings["INFERENCE_PRECISION_HINT"] = precision
+        if precision or not _may_use_bfloat16():
+            settings["INFERENCE_PRECISION_HINT"] = precision or "f32"
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(file), "CPU", settings)
         self.request = compiled.create_infer_request()
