@@ -12,8 +12,11 @@
 #include <vector>
 
 #include "bindings.h"
+#include "bindings_frame.h"
+#include "core/engine/dispatch.h"
 #include "core/engine/engine.h"
 #include "core/engine/fused.h"
+#include "core/engine/letterbox.h"
 #include "core/engine/onnx_reader.h"
 
 namespace wutdet {
@@ -78,6 +81,34 @@ std::vector<Result> run(const Engine& self, const std::vector<Array>& inputs) {
   return out;
 }
 
+bool takes_frames(const Engine& self) {
+  const auto* fused = dynamic_cast<const engine::FusedProgram*>(self.program.get());
+  return fused && fused->takes_pictures();
+}
+
+std::vector<Result> run_frame(const Engine& self, const Pixels& frame, const engine::FramePlan& plan) {
+  if (!takes_frames(self)) throw nb::value_error("this model does not begin with rounding a picture to bytes");
+  const auto* fused = static_cast<const engine::FusedProgram*>(self.program.get());
+  const engine::FrameFit& fit = plan.fit();
+  const engine::Dims& dims = self.inputs[0].spec.dims;
+  if (dims[2] != fit.input_height || dims[3] != fit.input_width)
+    throw nb::value_error("the plan is made for another input size");
+  if (frame.shape(0) != static_cast<std::size_t>(fit.frame_height) ||
+      frame.shape(1) != static_cast<std::size_t>(fit.frame_width))
+    throw nb::value_error("the plan is made for another frame size");
+  const engine::Frame pixels = pixels_of(frame);
+  std::vector<Tensor> tensors;
+  {
+    nb::gil_scoped_release release;
+    const engine::LetterboxKernels& kernels = engine::letterbox_kernels(engine::chosen_kernels());
+    tensors = fused->run_picture(
+        [&](const engine::View& out, int first, int last) { plan.to_bytes(pixels, out, first, last, kernels); });
+  }
+  std::vector<Result> out;
+  for (Tensor& tensor : tensors) out.push_back(to_result(std::move(tensor)));
+  return out;
+}
+
 using Layer = std::tuple<std::string, std::string, std::string, std::uint64_t, double>;
 
 // Runs once with a clock at every step.
@@ -115,10 +146,20 @@ Described described(const std::vector<engine::Operand>& operands) {
 
 void bind_engine(nb::module_& module) {
   nb::exception<engine::ModelFault>(module, "ModelFault", PyExc_ValueError);
+  nb::class_<engine::FramePlan>(module, "FramePlan", "How frames of one size lie in an input; see wutdet.boxes.Letterbox.")
+      .def(
+          "__init__",
+          [](engine::FramePlan* self, Side frame_wh, Side input_wh, Side scaled_wh, Side pad_lt, int pad_value) {
+            new (self) engine::FramePlan(fit_of(frame_wh, input_wh, scaled_wh, pad_lt, pad_value));
+          },
+          nb::arg("frame_wh"), nb::arg("input_wh"), nb::arg("scaled_wh"), nb::arg("pad_lt"), nb::arg("pad_value"));
   nb::class_<Engine>(module, "Engine", "A model file on the native engine. Runs may overlap in several threads.")
       .def("__init__", &open, nb::arg("model"), nb::arg("threads") = 0, nb::arg("program") = "auto",
            "The bytes of an ONNX file. Raises ModelFault where it is damaged or has what is not supported.")
       .def("run", &run, nb::arg("inputs"), "The outputs' arrays of the inputs' arrays (C order, the model's types).")
+      .def_prop_ro("takes_frames", &takes_frames, "Whether run_frame can be called.")
+      .def("run_frame", &run_frame, nb::arg("frame").noconvert(), nb::arg("plan"),
+           "The outputs' arrays of uint8 [H, W, 3] BGR, brought into the input by the plan.")
       .def_prop_ro("inputs", [](const Engine& self) { return described(self.inputs); }, "(name, type, dims) of each.")
       .def_prop_ro("outputs", [](const Engine& self) { return described(self.outputs); }, "(name, type, dims) of each.")
       .def_prop_ro("metadata", [](const Engine& self) { return self.metadata; })

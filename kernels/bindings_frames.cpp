@@ -18,9 +18,11 @@
 #include <vector>
 
 #include "bindings.h"
+#include "bindings_frame.h"
 #include "core/decode_anchors.h"
 #include "core/engine/dispatch.h"
 #include "core/engine/letterbox.h"
+#include "core/engine/reused_memory.h"
 #include "core/engine/thread_pool.h"
 #include "core/nms.h"
 
@@ -29,50 +31,12 @@ namespace {
 
 using engine::FrameFit;
 using engine::FramePlan;
-using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
-using Side = std::pair<int, int>;  // width, height
-
-// Memory that comes back when NumPy is done with it, for the next frame: fresh pages cost as much as filling them.
-class Recycled {
- public:
-  template <typename Value>
-  nb::ndarray<nb::numpy, Value> array(const std::shared_ptr<Recycled>& self, std::unique_ptr<std::byte[]> memory,
-                                      std::initializer_list<std::size_t> shape) {
-    auto* data = reinterpret_cast<Value*>(memory.get());
-    auto* loan = new Loan{self, std::move(memory), sizeof(Value)};
-    for (const std::size_t side : shape) loan->size *= side;
-    nb::capsule owner(loan, [](void* p) noexcept {
-      const std::unique_ptr<Loan> ended(static_cast<Loan*>(p));
-      ended->lender->put(std::move(ended->memory), ended->size);
-    });
-    return nb::ndarray<nb::numpy, Value>(data, shape, owner);
-  }
-
-  std::unique_ptr<std::byte[]> get(std::size_t size) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (spare_ && size_ == size) return std::move(spare_);
-    }
-    return std::unique_ptr<std::byte[]>(new std::byte[size]);
-  }
-
- private:
-  struct Loan {
-    std::shared_ptr<Recycled> lender;
-    std::unique_ptr<std::byte[]> memory;
-    std::size_t size;
-  };
-
-  void put(std::unique_ptr<std::byte[]> memory, std::size_t size) noexcept {
-    const std::lock_guard lock(mutex_);
-    spare_ = std::move(memory);
-    size_ = size;
-  }
-
-  std::mutex mutex_;
-  std::unique_ptr<std::byte[]> spare_;
-  std::size_t size_ = 0;
-};
+template <typename Value>
+nb::ndarray<nb::numpy, Value> as_array(const std::shared_ptr<std::byte>& memory, std::initializer_list<std::size_t> shape) {
+  auto* kept = new std::shared_ptr<std::byte>(memory);
+  nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::shared_ptr<std::byte>*>(p); });
+  return nb::ndarray<nb::numpy, Value>(reinterpret_cast<Value*>(memory.get()), shape, owner);
+}
 
 // Makes inputs of frames. Keeps its threads, the tables of the last fit and one input's memory.
 class Letterboxer {
@@ -83,36 +47,35 @@ class Letterboxer {
                        kMostThreads)) {}
 
   nb::ndarray<nb::numpy, float> planes(const Pixels& frame, Side input_wh, Side scaled_wh, Side pad_lt, int pad_value) {
-    const FrameFit fit = fit_of(frame, input_wh, scaled_wh, pad_lt, pad_value);
+    const FrameFit fit = fit_of({static_cast<int>(frame.shape(1)), static_cast<int>(frame.shape(0))}, input_wh, scaled_wh, pad_lt, pad_value);
     const engine::Frame pixels = pixels_of(frame);
-    std::unique_ptr<std::byte[]> memory;
+    std::shared_ptr<std::byte> memory;
     {
       nb::gil_scoped_release release;
       const auto plan = plan_of(fit);
-      memory = memory_->get(3 * sizeof(float) * width_of(fit) * height_of(fit));
+      memory = memory_->take(3 * sizeof(float) * width_of(fit) * height_of(fit));
       auto* out = reinterpret_cast<float*>(memory.get());
       in_parts(fit, [&](int first, int last) { plan->to_planes(pixels, out, first, last, kernels_); });
     }
-    return memory_->array<float>(memory_, std::move(memory), {1, 3, height_of(fit), width_of(fit)});
+    return as_array<float>(memory, {1, 3, height_of(fit), width_of(fit)});
   }
 
   nb::ndarray<nb::numpy, std::uint8_t> pixels(const Pixels& frame, Side input_wh, Side scaled_wh, Side pad_lt,
                                               int pad_value, int step) {
     if (step != 3 && step != 4) throw nb::value_error("step must be 3 or 4");
-    const FrameFit fit = fit_of(frame, input_wh, scaled_wh, pad_lt, pad_value);
+    const FrameFit fit = fit_of({static_cast<int>(frame.shape(1)), static_cast<int>(frame.shape(0))}, input_wh, scaled_wh, pad_lt, pad_value);
     const engine::Frame source = pixels_of(frame);
     const std::size_t row_bytes = step * width_of(fit);
-    std::unique_ptr<std::byte[]> memory;
+    std::shared_ptr<std::byte> memory;
     {
       nb::gil_scoped_release release;
       const auto plan = plan_of(fit);
-      memory = memory_->get(row_bytes * height_of(fit));
+      memory = memory_->take(row_bytes * height_of(fit));
       const engine::View out{memory.get(), static_cast<std::ptrdiff_t>(row_bytes), step, fit.input_height,
                              fit.input_width, step};
       in_parts(fit, [&](int first, int last) { plan->to_bytes(source, out, first, last, kernels_); });
     }
-    return memory_->array<std::uint8_t>(memory_, std::move(memory),
-                                        {height_of(fit), width_of(fit), static_cast<std::size_t>(step)});
+    return as_array<std::uint8_t>(memory, {height_of(fit), width_of(fit), static_cast<std::size_t>(step)});
   }
 
  private:
@@ -120,25 +83,6 @@ class Letterboxer {
 
   static std::size_t width_of(const FrameFit& fit) { return static_cast<std::size_t>(fit.input_width); }
   static std::size_t height_of(const FrameFit& fit) { return static_cast<std::size_t>(fit.input_height); }
-
-  static FrameFit fit_of(const Pixels& frame, Side input_wh, Side scaled_wh, Side pad_lt, int pad_value) {
-    if (pad_value < 0 || pad_value > 255) throw nb::value_error("pad_value must be in 0..255");
-    if (std::max(frame.shape(0), frame.shape(1)) > FramePlan::kLargestSide)
-      throw nb::value_error("a side of the frame is too long");
-    FrameFit fit;
-    fit.frame_width = static_cast<int>(frame.shape(1));
-    fit.frame_height = static_cast<int>(frame.shape(0));
-    std::tie(fit.input_width, fit.input_height) = input_wh;
-    std::tie(fit.scaled_width, fit.scaled_height) = scaled_wh;
-    std::tie(fit.left, fit.top) = pad_lt;
-    fit.pad_value = static_cast<std::uint8_t>(pad_value);
-    return fit;
-  }
-
-  static engine::Frame pixels_of(const Pixels& frame) {
-    if (frame.stride(2) != 1 || (frame.stride(1) != 3 && frame.shape(1) != 1)) throw nb::value_error("pixels of a row must lie side by side");
-    return {frame.data(), static_cast<std::ptrdiff_t>(frame.stride(0))};
-  }
 
   std::shared_ptr<const FramePlan> plan_of(const FrameFit& fit) {
     const std::lock_guard lock(mutex_);
@@ -156,7 +100,7 @@ class Letterboxer {
 
   const engine::LetterboxKernels& kernels_;
   engine::ThreadPool pool_;
-  std::shared_ptr<Recycled> memory_ = std::make_shared<Recycled>();
+  std::shared_ptr<engine::ReusedMemory> memory_ = std::make_shared<engine::ReusedMemory>();
   std::mutex mutex_;
   std::shared_ptr<const FramePlan> plan_;
 };

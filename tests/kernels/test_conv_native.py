@@ -194,14 +194,10 @@ def test_silu_before_rounding_to_bytes(isa):
     x = np.concatenate([np.linspace(-12, 300, 40001), np.linspace(-8, 10, 20001), np.arange(-7.5, 9.5, 0.5)])
     x = np.append(x, [np.nan, -np.inf, -1e30]).astype(np.float32)
     for largest in (4, 20, 200):
-        fields = {
-            "silu": True,
-            "output": "u8",
-            "inverse_scale": np.float32(255 / largest),
-            "output_zero": np.float32(9),
-        }
+        scale, zero = np.float32(255 / largest), np.float32(9)
+        fields = {"silu": True, "output": "u8", "inverse_scale": scale, "output_zero": zero}
         received = run_native(_kernels, isa, float_case(x, **fields)).reshape(-1)
-        expected = saturate(fma(silu_for_bytes(x), fields["inverse_scale"], fields["output_zero"]))
+        expected = saturate(fma(silu_for_bytes(x), scale, zero))
         np.testing.assert_array_equal(received, expected)
         finite, received = x[:-3], received[:-3].astype(int)
         error = np.abs(silu_for_bytes(finite).astype(np.float64) - silu(finite))

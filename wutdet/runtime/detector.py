@@ -145,6 +145,10 @@ class Detector:
         Raises:
             DataError: not a picture.
         """
+        if getattr(self.backend, "takes_frames", False):
+            frame = _frame(image)
+            letterbox = self._fit(frame)
+            return self.postprocess(self.backend.infer_frame(frame, letterbox), letterbox)
         network_input, letterbox = self.preprocess(image)
         return self.postprocess(self.backend.infer(network_input), letterbox)
 
@@ -170,14 +174,16 @@ class Detector:
     def preprocess(self, image: np.ndarray) -> tuple[np.ndarray, Letterbox]:
         """float32 [1, 3, H, W] network input of a frame, and how the frame lies in it."""
         image = _frame(image)
-        frame_wh = (image.shape[1], image.shape[0])
-        if self.backend.fixed_input_wh is not None:
-            letterbox = Letterbox.fit(frame_wh, self.backend.fixed_input_wh)
-        else:
-            letterbox = Letterbox.fit_long_side(frame_wh, self.imgsz, self.stride)
+        letterbox = self._fit(image)
         return self._letterboxer.planes(
             image, letterbox.input_wh, letterbox.scaled_wh, letterbox.pad_lt, Letterbox.PAD_VALUE
         ), letterbox
+
+    def _fit(self, frame: np.ndarray) -> Letterbox:
+        frame_wh = (frame.shape[1], frame.shape[0])
+        if self.backend.fixed_input_wh is not None:
+            return Letterbox.fit(frame_wh, self.backend.fixed_input_wh)
+        return Letterbox.fit_long_side(frame_wh, self.imgsz, self.stride)
 
     def postprocess(self, output: np.ndarray, letterbox: Letterbox) -> Detections:
         """Boxes in frame pixels from the network's output [1, ...] for one frame."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wutdet._kernels import Engine, ModelFault
+from wutdet._kernels import Engine, FramePlan, ModelFault
+from wutdet.boxes import Letterbox
 from wutdet.errors import ModelError, UsageError
 from wutdet.runtime.metadata import ArtefactMetadata
 
@@ -18,6 +19,8 @@ class NativeBackend:
         metadata: what the artefact says of itself.
         fixed_input_wh: width and height of its input; the engine plans for one size.
         batch: largest number of frames per call.
+        takes_frames: whether the file's first step rounds the picture to its 256 levels, so that frames need not become
+            floats (``infer_frame``); so it is in files with 8-bit activations.
         program: what runs it: ``fused``, planned for this file, or ``generic``, the slow interpreter of every operator.
             The environment variable ``WUTDET_ENGINE`` forces one.
 
@@ -54,6 +57,8 @@ class NativeBackend:
             )
         self.metadata = ArtefactMetadata.from_props(self.engine.metadata, file=str(path))
         self.fixed_input_wh = (shape[3], shape[2])
+        self.takes_frames = self.engine.takes_frames
+        self._plan: tuple[Letterbox, FramePlan] | None = None
         self.program = self.engine.program
         self.batch = 1
 
@@ -65,5 +70,24 @@ class NativeBackend:
         """
         try:
             return self.engine.run([images])[0]
+        except ModelFault as error:
+            raise ModelError(f"the native engine stopped: {error}", file=self.path) from error
+
+    def infer_frame(self, frame: np.ndarray, letterbox: Letterbox) -> np.ndarray:
+        """float32 output of uint8 [H, W, 3] BGR, the same bits as with the float input that it would become.
+
+        Only where ``takes_frames``. Rows may lie in any distance; the pixels of a row lie side by side.
+
+        Raises:
+            ModelError: as ``infer``.
+        """
+        kept = self._plan
+        if kept is None or kept[0] != letterbox:
+            plan = FramePlan(
+                letterbox.frame_wh, letterbox.input_wh, letterbox.scaled_wh, letterbox.pad_lt, Letterbox.PAD_VALUE
+            )
+            self._plan = kept = (letterbox, plan)
+        try:
+            return self.engine.run_frame(frame, kept[1])[0]
         except ModelFault as error:
             raise ModelError(f"the native engine stopped: {error}", file=self.path) from error

@@ -242,10 +242,24 @@ void for_pixels(const View& out, Head& head, int first, int last, void (*attenti
   }
 }
 
+struct Rows {
+  int first, last;
+};
+
+Rows rows_of(const Bound& bound, int part) {
+  return {static_cast<int>(std::int64_t{bound.rows} * part / bound.parts),
+          static_cast<int>(std::int64_t{bound.rows} * (part + 1) / bound.parts)};
+}
+
+void write_picture(const Bound& bound, int part, const FusedProgram::Picture& picture) {
+  const auto [first, last] = rows_of(bound, part);
+  for (const Bound::Edge& edge : bound.edges) fill_border(edge.image, edge.border, edge.size, edge.value, first, last);
+  picture(bound.out, first, last);
+}
+
 void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound, int part) {
   const NoSubnormals fast;
-  const int first = static_cast<int>(std::int64_t{bound.rows} * part / bound.parts),
-            last = static_cast<int>(std::int64_t{bound.rows} * (part + 1) / bound.parts);
+  const auto [first, last] = rows_of(bound, part);
   const Item& out = plan.items[step.outputs[0]];
   for (const Bound::Edge& edge : bound.edges) fill_border(edge.image, edge.border, edge.size, edge.value, first, last);
   switch (step.kind) {
@@ -356,6 +370,7 @@ FusedProgram::FusedProgram(Graph graph, int threads, const Limits& limits)
       borrowed_.push_back(static_cast<int>(item));
   }
   return_workspace(take_workspace());  // what cannot be bound fails here
+  takes_pictures_ = begins_with_picture();
 }
 
 FusedProgram::~FusedProgram() = default;
@@ -383,6 +398,22 @@ void FusedProgram::find_given() {
 
 const char* FusedProgram::isa() const { return kernels_.name; }
 
+bool FusedProgram::begins_with_picture() const {
+  if (plan_.inputs.size() != 1 || plan_.steps.empty() || plan_.steps[0].kind != StepKind::to_image) return false;
+  const Step& first = plan_.steps[0];
+  const Item& out = plan_.items[first.outputs[0]];
+  if (first.inputs[0] != plan_.inputs[0] || out.type != DataType::U8 || out.channels() != 3) return false;
+  if (out.quant.scale != 1.0f / 255.0f || out.quant.zero != 0) return false;
+  const std::ptrdiff_t pixel = layout_.buffers[place_of(plan_.items, first.outputs[0]).item].pixel_stride;
+  const auto borrowed = [&](int item) {
+    return std::find(borrowed_.begin(), borrowed_.end(), item) != borrowed_.end();
+  };
+  for (std::size_t i = 1; i < plan_.steps.size(); ++i)
+    if (std::any_of(plan_.steps[i].inputs.begin(), plan_.steps[i].inputs.end(), borrowed)) return false;
+  if (std::any_of(plan_.outputs.begin(), plan_.outputs.end(), borrowed)) return false;
+  return pixel == 3 || pixel == 4;
+}
+
 std::unique_ptr<Workspace> FusedProgram::take_workspace() const {
   {
     const std::lock_guard lock(mutex_);
@@ -409,7 +440,6 @@ std::vector<Tensor> FusedProgram::run_timed(const std::vector<Tensor>& inputs, s
 }
 
 std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::vector<StepTime>* times) const {
-  using Clock = std::chrono::steady_clock;
   if (inputs.size() != plan_.inputs.size())
     throw std::invalid_argument("expected " + std::to_string(plan_.inputs.size()) + " inputs, received " +
                                 std::to_string(inputs.size()));
@@ -426,6 +456,17 @@ std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::ve
     const auto at = std::find(plan_.inputs.begin(), plan_.inputs.end(), root) - plan_.inputs.begin();
     space->dense[item].bytes = inputs[static_cast<std::size_t>(at)].bytes;
   }
+  return execute(std::move(space), nullptr, times);
+}
+
+std::vector<Tensor> FusedProgram::run_picture(const Picture& picture) const {
+  if (!takes_pictures_) throw std::invalid_argument("the model takes no pictures of bytes");
+  return execute(take_workspace(), &picture, nullptr);
+}
+
+std::vector<Tensor> FusedProgram::execute(std::unique_ptr<Workspace> space, const Picture* picture,
+                                          std::vector<StepTime>* times) const {
+  using Clock = std::chrono::steady_clock;
   for (const int item : roots_) {
     const Item& root = plan_.items[item];
     space->dense[item].bytes = results_->take(element_count(root.dims) * size_of(root.type));
@@ -441,7 +482,10 @@ std::vector<Tensor> FusedProgram::run(const std::vector<Tensor>& inputs, std::ve
     const Step& step = plan_.steps[i];
     Bound& bound = space->steps[i];
     const auto begin = times ? Clock::now() : Clock::time_point{};
-    pool_.parallel_for(bound.parts, [&](int part) { run_part(plan_, step, *space, bound, part); });
+    pool_.parallel_for(bound.parts, [&](int part) {
+      if (i > 0 || !picture) run_part(plan_, step, *space, bound, part);
+      else write_picture(bound, part, *picture);
+    });
     if (!times) continue;
     const Item& out = plan_.items[step.outputs[0]];
     StepTime time;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,12 +36,22 @@ class FusedProgram : public Program {
   // The same, and how long each step took.
   std::vector<Tensor> run_timed(const std::vector<Tensor>& inputs, std::vector<StepTime>& times) const;
 
+  // Writes rows [first, last) of the input picture, bytes of R, G, B, perhaps with a fourth; see FramePlan::to_bytes.
+  using Picture = std::function<void(const View& out, int first, int last)>;
+  // Whether the one input is a picture that is rounded to bytes, steps of 1/255, before all else.
+  bool takes_pictures() const { return takes_pictures_; }
+  // The outputs of a picture whose bytes, over 255, would be the input: the same bits. Only if takes_pictures().
+  std::vector<Tensor> run_picture(const Picture& picture) const;
+
   const Plan& plan() const { return plan_; }
   std::size_t working_bytes() const { return layout_.bytes; }
   const char* isa() const;  // of the kernels
 
  private:
   std::vector<Tensor> run(const std::vector<Tensor>& inputs, std::vector<StepTime>* times) const;
+  std::vector<Tensor> execute(std::unique_ptr<Workspace> space, const Picture* picture,
+                              std::vector<StepTime>* times) const;
+  bool begins_with_picture() const;
   void find_given();
   std::unique_ptr<Workspace> take_workspace() const;
   void return_workspace(std::unique_ptr<Workspace> workspace) const;
@@ -50,6 +61,7 @@ class FusedProgram : public Program {
   Layout layout_;
   std::vector<int> borrowed_;  // items whose values lie in the caller's inputs
   std::vector<int> roots_, given_;  // items whose memory becomes the caller's, and all whose values lie in these
+  bool takes_pictures_ = false;
   mutable ThreadPool pool_;
   // Memory of runs that are over, for the next ones: as many as ever ran at once.
   mutable std::mutex mutex_;
