@@ -1,0 +1,228 @@
+"""Pieces of networks that the planned program runs in ways of its own, against onnxruntime."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_models import model_bytes, network_input, onnxruntime_session
+from onnx import helper
+from operator_cases import Case, graph_of
+from wutdet._kernels import Engine, FramePlan
+
+from wutdet.boxes import Letterbox
+
+
+def run_both(case: Case) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Output of the engine and of onnxruntime, and the kinds of the engine's steps."""
+    data = case.model.SerializeToString()
+    feeds = {value.name: feed for value, feed in zip(case.model.graph.input, case.feeds, strict=True)}
+    (wanted,) = onnxruntime_session(data).run(None, feeds)
+    engine = Engine(data, threads=2, program="fused")
+    (found,) = engine.run(case.feeds)
+    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    return found, wanted, [kind for _, kind, *_ in engine.layers(case.feeds)]
+
+
+def rounded(name: str, scale: str, zero: str) -> list:
+    """A QuantizeLinear and DequantizeLinear: from ``name`` to ``name/bytes``."""
+    return [
+        helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/codes"]),
+        helper.make_node("DequantizeLinear", [f"{name}/codes", scale, zero], [f"{name}/bytes"]),
+    ]
+
+
+#: Of the bytes that attention is computed on.
+STEP = 0.043
+
+
+def attention(rng, heads: int, key_channels: int, value_channels: int, height: int, width: int) -> Case:
+    channels, pixels = 2 * key_channels + value_channels, height * width
+    x = rng.normal(0, 1.5, (1, heads * channels, height, width)).astype(np.float32)
+    perm = {"perm": [0, 1, 3, 2]}
+    nodes = [
+        *rounded("x", "scale", "zero"),
+        helper.make_node("Reshape", ["x/bytes", "per_head"], ["qkv"]),
+        helper.make_node("Split", ["qkv", "parts"], ["q", "k", "v"], axis=2),
+        helper.make_node("Transpose", ["q"], ["q_t"], **perm),
+        helper.make_node("MatMul", ["q_t", "k"], ["products"]),
+        helper.make_node("Mul", ["products", "factor"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("Transpose", ["weights"], ["weights_t"], **perm),
+        helper.make_node("MatMul", ["v", "weights_t"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "image"], ["y"]),
+    ]
+    constants = {
+        "scale": np.float32(STEP),
+        "zero": np.uint8(121),
+        "per_head": np.array([1, heads, channels, pixels]),
+        "parts": np.array([key_channels, key_channels, value_channels]),
+        "factor": np.float32(key_channels**-0.5),
+        "image": np.array([1, heads * value_channels, height, width]),
+    }
+    return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
+
+
+@pytest.mark.parametrize("pixels_hw", [(1, 1), (5, 7), (4, 12), (20, 20), (27, 31)])
+@pytest.mark.parametrize("channels", [(1, 2, 16), (2, 32, 64), (3, 6, 48)])
+def test_attention_of_bytes(rng, pixels_hw, channels):
+    found, wanted, kinds = run_both(attention(rng, *channels, *pixels_hw))
+    assert "pack heads" in kinds and "Softmax" not in kinds
+    # Weights are whole 16383rds of the largest one. The result is rounded to steps like those of the bytes, `STEP`.
+    error = np.abs(found - wanted) / STEP
+    assert error.max() < 0.35 and error.mean() < 0.02
+
+
+def test_attention_with_one_score_far_above_all_others(rng):
+    case = attention(rng, 1, 8, 16, 6, 6)
+    case.feeds[0][:] *= 40  # codes at both ends: the softmax picks single pixels
+    found, wanted, _ = run_both(case)
+    np.testing.assert_allclose(found, wanted, atol=2e-4 * np.abs(wanted).max(), rtol=1e-4)
+
+
+def picture_conv(rng, scale: float, channels: int = 3, height: int = 12, width: int = 20) -> Case:
+    """A 3x3 convolution with stride 2 of a rounded picture."""
+    x = rng.integers(0, 256, (1, channels, height, width)).astype(np.float32) / np.float32(255)
+    nodes = [
+        *rounded("x", "scale", "zero"),
+        helper.make_node("DequantizeLinear", ["codes", "steps", "zeros"], ["w"], axis=0),
+        helper.make_node("Conv", ["x/bytes", "w", "bias"], ["y"], pads=[1, 1, 1, 1], strides=[2, 2]),
+    ]
+    constants = {
+        "scale": np.float32(scale),
+        "zero": np.uint8(0),
+        "codes": rng.integers(-127, 128, (8, channels, 3, 3)).astype(np.int8),
+        "steps": rng.uniform(0.001, 0.02, 8).astype(np.float32),
+        "zeros": np.zeros(8, np.int8),
+        "bias": rng.normal(0, 1, 8).astype(np.float32),
+    }
+    return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5, 6])
+def test_channels_that_fill_no_whole_step(rng, channels):
+    found, wanted, kinds = run_both(picture_conv(rng, 1 / 255, channels))
+    assert kinds[:2] == ["to image", "conv"]
+    np.testing.assert_allclose(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frame_wh", [(20, 12), (64, 36), (33, 50)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_frames_as_bytes_are_frames_as_floats(rng, frame_wh, threads):
+    engine = Engine(picture_conv(rng, 1 / 255).model.SerializeToString(), threads=threads)
+    assert engine.takes_frames
+    large = rng.integers(0, 256, (frame_wh[1], frame_wh[0] + 5, 3)).astype(np.uint8)
+    frame = large[:, 3 : 3 + frame_wh[0]]
+    box = Letterbox.fit(frame_wh, (20, 12))
+    plan = FramePlan(frame_wh, box.input_wh, box.scaled_wh, box.pad_lt, Letterbox.PAD_VALUE)
+    x = box.apply(frame)[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(engine.run_frame(frame, plan)[0], engine.run([np.ascontiguousarray(x)])[0])
+
+
+def test_frames_that_cannot_be_taken(rng):
+    other = Engine(picture_conv(rng, 1 / 128).model.SerializeToString())
+    plan = FramePlan((20, 12), (20, 12), (20, 12), (0, 0), 114)
+    frame = np.zeros((12, 20, 3), np.uint8)
+    assert not other.takes_frames
+    with pytest.raises(ValueError, match="does not begin with rounding"):
+        other.run_frame(frame, plan)
+    engine = Engine(picture_conv(rng, 1 / 255).model.SerializeToString())
+    with pytest.raises(ValueError, match="another frame size"):
+        engine.run_frame(frame[:11], plan)
+    with pytest.raises(ValueError, match="another input size"):
+        engine.run_frame(frame, FramePlan((20, 12), (32, 32), (20, 12), (0, 0), 114))
+    with pytest.raises(TypeError):
+        engine.run_frame(frame.astype(np.float32), plan)
+    with pytest.raises(ValueError, match="side by side"):
+        engine.run_frame(np.zeros((12, 40, 3), np.uint8)[:, ::2], plan)
+
+
+def head_end(rng, sizes: list[tuple[int, int]], categories: int, used_twice: bool = False) -> Case:
+    """Maps of boxes and scores, reshaped, joined by pixels, scores through a sigmoid, and joined by channels."""
+    feeds = {}
+    nodes = []
+    constants: dict = {"none": np.float32(0)}
+    for branch, channels in (("box", 4), ("score", categories)):
+        rows = []
+        for level, (height, width) in enumerate(sizes):
+            name = f"{branch}{level}"
+            feeds[name] = rng.normal(0, 4, (1, channels, height, width)).astype(np.float32)
+            constants[f"{name}/w"] = np.eye(channels, dtype=np.float32)[..., None, None]
+            nodes.append(helper.make_node("Conv", [name, f"{name}/w"], [f"{name}/map"]))
+            constants[f"{name}/shape"] = np.array([1, channels, height * width])
+            nodes.append(helper.make_node("Reshape", [f"{name}/map", f"{name}/shape"], [f"{name}/rows"]))
+            rows.append(f"{name}/rows")
+        if used_twice and branch == "score":
+            rows.append(rows[0])
+        nodes.append(helper.make_node("Concat", rows, [branch], axis=2))
+    nodes.append(helper.make_node("Sigmoid", ["score"], ["probability"]))
+    if used_twice:
+        nodes.append(helper.make_node("Concat", ["probability", "probability"], ["y"], axis=1))
+    else:
+        nodes.append(helper.make_node("Concat", ["box", "probability"], ["y"], axis=1))
+    return graph_of(nodes, feeds, constants, {"y": np.float32})
+
+
+@pytest.mark.parametrize("categories", [1, 3, 16, 80])
+def test_results_are_written_where_they_end_up(rng, categories):
+    found, wanted, kinds = run_both(head_end(rng, [(16, 20), (8, 10), (3, 5)], categories))
+    assert "Concat" not in kinds and "sigmoid" in kinds
+    np.testing.assert_allclose(found, wanted, rtol=3e-7, atol=2e-7)  # what onnxruntime's sigmoid is off
+
+
+def test_values_that_are_joined_twice(rng):
+    found, wanted, kinds = run_both(head_end(rng, [(16, 20), (8, 10)], 3, used_twice=True))
+    assert "Concat" in kinds
+    np.testing.assert_allclose(found, wanted, rtol=3e-7, atol=2e-7)  # what onnxruntime's sigmoid is off
+
+
+def test_sigmoid_at_its_ends():
+    x = np.array([[np.nan, np.inf, -np.inf, 0, -0.0, 88, -88, 1e30, -1e30, 1e-30, 17, -17, 40, -40, 3]], np.float32)
+    case = graph_of([helper.make_node("Sigmoid", ["x"], ["y"])], {"x": x}, {}, {"y": np.float32})
+    found, _, kinds = run_both(case)
+    with np.errstate(over="ignore"):
+        true = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert kinds == ["sigmoid"]
+    np.testing.assert_allclose(found, true, rtol=3e-7, atol=1e-37)
+
+
+def test_results_stay_as_they_are_in_later_runs(rng):
+    data = head_end(rng, [(16, 20)], 3).model.SerializeToString()
+    engine = Engine(data, threads=1, program="fused")
+    feeds = [[rng.normal(0, 3, dims).astype(np.float32) for _, _, dims in engine.inputs] for _ in range(8)]
+    results = [engine.run(feed)[0] for feed in feeds]
+    for feed, result in zip(feeds, results, strict=True):
+        np.testing.assert_array_equal(engine.run(feed)[0], result)
+    del engine
+    assert all(np.isfinite(result).all() for result in results)
+
+
+@pytest.mark.parametrize(("arch", "number_format"), [("yolo26n", "int8"), ("yolo11n", "int8"), ("yolo11n", "fp32")])
+def test_every_instruction_set_gives_the_same_bits(arch, number_format, tmp_path: Path):
+    from wutdet._kernels import _conv_isas
+
+    file, picture = tmp_path / "model.onnx", tmp_path / "x.npy"
+    file.write_bytes(model_bytes(arch, "auto" if arch == "yolo11n" else "nms", number_format))
+    np.save(picture, network_input(3))
+    code = (
+        "import sys, hashlib, numpy as np; from wutdet._kernels import Engine; "
+        "e = Engine(open(sys.argv[1], 'rb').read(), threads=1, program='fused'); "
+        "y = e.run([np.load(sys.argv[2])])[0]; print(e.isa, hashlib.sha256(y.tobytes()).hexdigest())"
+    )
+    digests = {}
+    for isa in _conv_isas():
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(file), str(picture)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "WUTDET_ISA": isa},
+        )
+        name, digest = run.stdout.split()
+        assert name == isa
+        digests[isa] = digest
+    assert len(set(digests.values())) == 1, digests
