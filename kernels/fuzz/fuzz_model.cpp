@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/engine/engine.h"
+#include "core/engine/fused.h"
 #include "core/engine/generic.h"
 #include "core/engine/onnx_reader.h"
 #include "fuzz/wire_mutator.h"
@@ -52,6 +53,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (interpreter.work() > kMostWork) return 0;
     const std::vector<Tensor> inputs = some_inputs(interpreter.graph());
     engine.program->run(inputs);
+    if (const auto* fused = dynamic_cast<const FusedProgram*>(engine.program.get()); fused && fused->takes_pictures()) {
+      fused->run_picture([](const View& out, int first, int last) {
+        for (int y = first; y < last; ++y)
+          std::memset(static_cast<std::uint8_t*>(out.data) + y * out.row_stride, y % 256,
+                      static_cast<std::size_t>(out.pixel_stride * out.width));
+      });
+    }
     interpreter.run(inputs);
   } catch (const ModelFault&) {
   }

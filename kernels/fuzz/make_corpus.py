@@ -1,4 +1,7 @@
-"""Writes small models, one operator or one packed weight each, as seeds for fuzz_model: ``make_corpus.py FOLDER``."""
+"""Writes small models as seeds for fuzz_model, of one operator, packed weight or piece of a network each.
+
+make_corpus.py FOLDER
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "engine")
 
 from operator_cases import OPERATORS
 from packed_cases import PACKED, packed_case, random_packed_weight
+from piece_cases import attention, head_end, picture_conv, residual_block
 
 EACH = 4
 
@@ -22,6 +26,10 @@ def main(folder: Path) -> None:
     cases = [make(rng) for make in OPERATORS.values() for _ in range(EACH)]
     for number_format, options in PACKED:
         cases += [packed_case(random_packed_weight(number_format, options, rng), rng) for _ in range(EACH)]
+    cases += [attention(rng, *sizes) for sizes in ((1, 2, 16, 3, 3), (2, 4, 16, 2, 3))]
+    cases += [picture_conv(rng, 1 / 255, channels, 4, 6) for channels in (1, 3, 5)]
+    cases += [head_end(rng, [(3, 4), (2, 2)], 3, used_twice) for used_twice in (False, True)]
+    cases += [residual_block(rng, channels, (3, 4), roundings) for channels in (4, 12) for roundings in (1, 3)]
     for case in cases:
         del case.model.functions[:]  # the engine knows them; seeds stay small
         data = case.model.SerializeToString()

@@ -12,6 +12,7 @@ import pytest
 from engine_models import model_bytes, network_input, onnxruntime_session
 from onnx import helper
 from operator_cases import Case, graph_of
+from piece_cases import STEP, attention, head_end, picture_conv, residual_block
 from wutdet._kernels import Engine, FramePlan
 
 from wutdet.boxes import Letterbox
@@ -26,45 +27,6 @@ def run_both(case: Case) -> tuple[np.ndarray, np.ndarray, list[str]]:
     (found,) = engine.run(case.feeds)
     assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
     return found, wanted, [kind for _, kind, *_ in engine.layers(case.feeds)]
-
-
-def rounded(name: str, scale: str, zero: str) -> list:
-    """A QuantizeLinear and DequantizeLinear: from ``name`` to ``name/bytes``."""
-    return [
-        helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/codes"]),
-        helper.make_node("DequantizeLinear", [f"{name}/codes", scale, zero], [f"{name}/bytes"]),
-    ]
-
-
-#: Of the bytes that attention is computed on.
-STEP = 0.043
-
-
-def attention(rng, heads: int, key_channels: int, value_channels: int, height: int, width: int) -> Case:
-    channels, pixels = 2 * key_channels + value_channels, height * width
-    x = rng.normal(0, 1.5, (1, heads * channels, height, width)).astype(np.float32)
-    perm = {"perm": [0, 1, 3, 2]}
-    nodes = [
-        *rounded("x", "scale", "zero"),
-        helper.make_node("Reshape", ["x/bytes", "per_head"], ["qkv"]),
-        helper.make_node("Split", ["qkv", "parts"], ["q", "k", "v"], axis=2),
-        helper.make_node("Transpose", ["q"], ["q_t"], **perm),
-        helper.make_node("MatMul", ["q_t", "k"], ["products"]),
-        helper.make_node("Mul", ["products", "factor"], ["scores"]),
-        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
-        helper.make_node("Transpose", ["weights"], ["weights_t"], **perm),
-        helper.make_node("MatMul", ["v", "weights_t"], ["mixed"]),
-        helper.make_node("Reshape", ["mixed", "image"], ["y"]),
-    ]
-    constants = {
-        "scale": np.float32(STEP),
-        "zero": np.uint8(121),
-        "per_head": np.array([1, heads, channels, pixels]),
-        "parts": np.array([key_channels, key_channels, value_channels]),
-        "factor": np.float32(key_channels**-0.5),
-        "image": np.array([1, heads * value_channels, height, width]),
-    }
-    return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
 
 
 @pytest.mark.parametrize("pixels_hw", [(1, 1), (5, 7), (4, 12), (20, 20), (27, 31)])
@@ -82,25 +44,6 @@ def test_attention_with_one_score_far_above_all_others(rng):
     case.feeds[0][:] *= 40  # codes at both ends: the softmax picks single pixels
     found, wanted, _ = run_both(case)
     np.testing.assert_allclose(found, wanted, atol=2e-4 * np.abs(wanted).max(), rtol=1e-4)
-
-
-def picture_conv(rng, scale: float, channels: int = 3, height: int = 12, width: int = 20) -> Case:
-    """A 3x3 convolution with stride 2 of a rounded picture."""
-    x = rng.integers(0, 256, (1, channels, height, width)).astype(np.float32) / np.float32(255)
-    nodes = [
-        *rounded("x", "scale", "zero"),
-        helper.make_node("DequantizeLinear", ["codes", "steps", "zeros"], ["w"], axis=0),
-        helper.make_node("Conv", ["x/bytes", "w", "bias"], ["y"], pads=[1, 1, 1, 1], strides=[2, 2]),
-    ]
-    constants = {
-        "scale": np.float32(scale),
-        "zero": np.uint8(0),
-        "codes": rng.integers(-127, 128, (8, channels, 3, 3)).astype(np.int8),
-        "steps": rng.uniform(0.001, 0.02, 8).astype(np.float32),
-        "zeros": np.zeros(8, np.int8),
-        "bias": rng.normal(0, 1, 8).astype(np.float32),
-    }
-    return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 5, 6])
@@ -141,30 +84,15 @@ def test_frames_that_cannot_be_taken(rng):
         engine.run_frame(np.zeros((12, 40, 3), np.uint8)[:, ::2], plan)
 
 
-def head_end(rng, sizes: list[tuple[int, int]], categories: int, used_twice: bool = False) -> Case:
-    """Maps of boxes and scores, reshaped, joined by pixels, scores through a sigmoid, and joined by channels."""
-    feeds = {}
-    nodes = []
-    constants: dict = {"none": np.float32(0)}
-    for branch, channels in (("box", 4), ("score", categories)):
-        rows = []
-        for level, (height, width) in enumerate(sizes):
-            name = f"{branch}{level}"
-            feeds[name] = rng.normal(0, 4, (1, channels, height, width)).astype(np.float32)
-            constants[f"{name}/w"] = np.eye(channels, dtype=np.float32)[..., None, None]
-            nodes.append(helper.make_node("Conv", [name, f"{name}/w"], [f"{name}/map"]))
-            constants[f"{name}/shape"] = np.array([1, channels, height * width])
-            nodes.append(helper.make_node("Reshape", [f"{name}/map", f"{name}/shape"], [f"{name}/rows"]))
-            rows.append(f"{name}/rows")
-        if used_twice and branch == "score":
-            rows.append(rows[0])
-        nodes.append(helper.make_node("Concat", rows, [branch], axis=2))
-    nodes.append(helper.make_node("Sigmoid", ["score"], ["probability"]))
-    if used_twice:
-        nodes.append(helper.make_node("Concat", ["probability", "probability"], ["y"], axis=1))
-    else:
-        nodes.append(helper.make_node("Concat", ["box", "probability"], ["y"], axis=1))
-    return graph_of(nodes, feeds, constants, {"y": np.float32})
+@pytest.mark.parametrize("roundings", [1, 3])
+@pytest.mark.parametrize(
+    ("channels", "size_hw"), [(4, (5, 3)), (16, (9, 17)), (32, (6, 11)), (48, (3, 20)), (72, (7, 7))]
+)
+def test_residual_blocks_within_one_code(rng, channels, size_hw, roundings):
+    found, wanted, kinds = run_both(residual_block(rng, channels, size_hw, roundings))
+    assert kinds.count("conv") == 1 and "Add" not in kinds
+    steps = np.rint(np.abs(found - wanted) / STEP)
+    assert steps.max() <= 1 and (steps > 0).mean() < 0.01
 
 
 @pytest.mark.parametrize("categories", [1, 3, 16, 80])

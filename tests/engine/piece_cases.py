@@ -1,0 +1,124 @@
+"""Small graphs of pieces that the planned program runs in ways of its own: for tests, and as seeds for fuzzing."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import helper
+from operator_cases import Case, graph_of
+
+
+def rounded(name: str, scale: str, zero: str) -> list:
+    """A QuantizeLinear and DequantizeLinear: from ``name`` to ``name/bytes``."""
+    return [
+        helper.make_node("QuantizeLinear", [name, scale, zero], [f"{name}/codes"]),
+        helper.make_node("DequantizeLinear", [f"{name}/codes", scale, zero], [f"{name}/bytes"]),
+    ]
+
+
+#: Of the bytes that attention is computed on.
+STEP = 0.043
+
+
+def attention(rng, heads: int, key_channels: int, value_channels: int, height: int, width: int) -> Case:
+    channels, pixels = 2 * key_channels + value_channels, height * width
+    x = rng.normal(0, 1.5, (1, heads * channels, height, width)).astype(np.float32)
+    perm = {"perm": [0, 1, 3, 2]}
+    nodes = [
+        *rounded("x", "scale", "zero"),
+        helper.make_node("Reshape", ["x/bytes", "per_head"], ["qkv"]),
+        helper.make_node("Split", ["qkv", "parts"], ["q", "k", "v"], axis=2),
+        helper.make_node("Transpose", ["q"], ["q_t"], **perm),
+        helper.make_node("MatMul", ["q_t", "k"], ["products"]),
+        helper.make_node("Mul", ["products", "factor"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("Transpose", ["weights"], ["weights_t"], **perm),
+        helper.make_node("MatMul", ["v", "weights_t"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "image"], ["y"]),
+    ]
+    constants = {
+        "scale": np.float32(STEP),
+        "zero": np.uint8(121),
+        "per_head": np.array([1, heads, channels, pixels]),
+        "parts": np.array([key_channels, key_channels, value_channels]),
+        "factor": np.float32(key_channels**-0.5),
+        "image": np.array([1, heads * value_channels, height, width]),
+    }
+    return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
+
+
+def picture_conv(rng, scale: float, channels: int = 3, height: int = 12, width: int = 20) -> Case:
+    """A 3x3 convolution with stride 2 of a rounded picture."""
+    x = rng.integers(0, 256, (1, channels, height, width)).astype(np.float32) / np.float32(255)
+    nodes = [
+        *rounded("x", "scale", "zero"),
+        helper.make_node("DequantizeLinear", ["codes", "steps", "zeros"], ["w"], axis=0),
+        helper.make_node("Conv", ["x/bytes", "w", "bias"], ["y"], pads=[1, 1, 1, 1], strides=[2, 2]),
+    ]
+    constants = {
+        "scale": np.float32(scale),
+        "zero": np.uint8(0),
+        "codes": rng.integers(-127, 128, (8, channels, 3, 3)).astype(np.int8),
+        "steps": rng.uniform(0.001, 0.02, 8).astype(np.float32),
+        "zeros": np.zeros(8, np.int8),
+        "bias": rng.normal(0, 1, 8).astype(np.float32),
+    }
+    return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
+
+
+def head_end(rng, sizes: list[tuple[int, int]], categories: int, used_twice: bool = False) -> Case:
+    """Maps of boxes and scores, reshaped, joined by pixels, scores through a sigmoid, and joined by channels."""
+    feeds = {}
+    nodes = []
+    constants: dict = {"none": np.float32(0)}
+    for branch, channels in (("box", 4), ("score", categories)):
+        rows = []
+        for level, (height, width) in enumerate(sizes):
+            name = f"{branch}{level}"
+            feeds[name] = rng.normal(0, 4, (1, channels, height, width)).astype(np.float32)
+            constants[f"{name}/w"] = np.eye(channels, dtype=np.float32)[..., None, None]
+            nodes.append(helper.make_node("Conv", [name, f"{name}/w"], [f"{name}/map"]))
+            constants[f"{name}/shape"] = np.array([1, channels, height * width])
+            nodes.append(helper.make_node("Reshape", [f"{name}/map", f"{name}/shape"], [f"{name}/rows"]))
+            rows.append(f"{name}/rows")
+        if used_twice and branch == "score":
+            rows.append(rows[0])
+        nodes.append(helper.make_node("Concat", rows, [branch], axis=2))
+    nodes.append(helper.make_node("Sigmoid", ["score"], ["probability"]))
+    if used_twice:
+        nodes.append(helper.make_node("Concat", ["probability", "probability"], ["y"], axis=1))
+    else:
+        nodes.append(helper.make_node("Concat", ["box", "probability"], ["y"], axis=1))
+    return graph_of(nodes, feeds, constants, {"y": np.float32})
+
+
+def residual_block(rng, channels: int, size_hw: tuple[int, int], roundings: int) -> Case:
+    """A rounded 3x3 convolution with SiLU and a residual sum, all in bytes.
+
+    Args:
+        roundings: 3 as files have it where all is rounded (sum, sigmoid, product); 1: the product only.
+    """
+    x = rng.normal(0, 1.5, (1, channels, *size_hw)).astype(np.float32)
+    sums, sigmoid = ("sum/bytes", "sigmoid/bytes") if roundings == 3 else ("sum", "sigmoid")
+    nodes = [
+        *rounded("x", "scale", "zero"),
+        helper.make_node("DequantizeLinear", ["codes", "steps", "zeros"], ["w"], axis=0),
+        helper.make_node("Conv", ["x/bytes", "w", "bias"], ["sum"], pads=[1, 1, 1, 1]),
+        *(rounded("sum", "scale", "zero") if roundings == 3 else ()),
+        helper.make_node("Sigmoid", [sums], ["sigmoid"]),
+        *(rounded("sigmoid", "fine", "none") if roundings == 3 else ()),
+        helper.make_node("Mul", [sums, sigmoid], ["silu"]),
+        *rounded("silu", "scale", "zero"),
+        helper.make_node("Add", ["x/bytes", "silu/bytes"], ["y"]),
+        *rounded("y", "scale", "zero"),
+    ]
+    constants = {
+        "scale": np.float32(STEP),
+        "zero": np.uint8(121),
+        "fine": np.float32(1 / 255),
+        "none": np.uint8(0),
+        "codes": rng.integers(-127, 128, (channels, channels, 3, 3)).astype(np.int8),
+        "steps": rng.uniform(0.0005, 0.004, channels).astype(np.float32),
+        "zeros": np.zeros(channels, np.int8),
+        "bias": rng.normal(0, 1, channels).astype(np.float32),
+    }
+    return graph_of(nodes, {"x": x}, constants, {"y/bytes": np.float32})
