@@ -103,6 +103,7 @@ void conv_run(const std::string& isa, const nb::dict& fields, const Buffer& in, 
   s.initial = optional<std::int32_t>(fields, "initial", channels, kept);
   s.scale = optional<float>(fields, "scale", channels, kept);
   s.bias = optional<float>(fields, "bias", channels, kept);
+  s.factor = optional<float>(fields, "factor", channels, kept);
   s.table = optional<std::uint8_t>(fields, "table", 256, kept);
   const ConvLayer layer = pack(s, kernels_named(isa));
   const View other = residual ? view_of(*residual, residual_layout) : View{};

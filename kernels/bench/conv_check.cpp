@@ -58,7 +58,7 @@ struct Random {
 struct Case {
   ConvSpec spec;
   std::vector<std::int8_t> weights;
-  std::vector<float> float_weights, group_scale, scale, bias;
+  std::vector<float> float_weights, group_scale, scale, bias, factor;
   std::vector<std::int32_t> initial;
   std::uint8_t table[256];
   int height, width, in_extra, out_extra, out_height, out_width, border_bottom, border_right;
@@ -125,6 +125,10 @@ void make(Case& c, unsigned seed) {
   s.silu = r(0, 3) == 0;
   s.inverse_scale = real ? r.real(1, 9) : r.real(0.5f, 2.0f);
   s.output_zero = float(r(0, 255));
+  if (s.output == Number::u8 && (real || s.silu) && r(0, 1)) {
+    for (int i = 0; i < s.out_channels; ++i) c.factor.push_back(r.real(0.5f, 2.0f));
+    s.factor = c.factor.data();
+  }
   if (s.output == Number::u8 && !s.silu && r(0, 2)) {
     for (auto& entry : c.table) entry = std::uint8_t(r(0, 255));
     s.table = c.table;

@@ -30,6 +30,7 @@ def main(folder: Path) -> None:
     cases += [picture_conv(rng, 1 / 255, channels, 4, 6) for channels in (1, 3, 5)]
     cases += [head_end(rng, [(3, 4), (2, 2)], 3, used_twice) for used_twice in (False, True)]
     cases += [residual_block(rng, channels, (3, 4), roundings) for channels in (4, 12) for roundings in (1, 3)]
+    cases += [residual_block(rng, 4, (3, 4), 1, equalised=True)]
     for case in cases:
         del case.model.functions[:]  # the engine knows them; seeds stay small
         data = case.model.SerializeToString()

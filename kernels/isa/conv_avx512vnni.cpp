@@ -216,8 +216,9 @@ struct SiluForBytes {
   }
 };
 
-WUTDET_INLINE __m512i quantised(const ConvRow& row, __m512 y) {
-  y = _mm512_fmadd_ps(y, _mm512_set1_ps(row.inverse_scale), _mm512_set1_ps(row.zero));
+// Of vector n of the block.
+WUTDET_INLINE __m512i quantised(const ConvRow& row, __m512 y, int n) {
+  y = _mm512_fmadd_ps(y, _mm512_load_ps(row.inverse + n * kLanes), _mm512_set1_ps(row.zero));
   // What is too small, or NaN, becomes negative, and 0 when it is packed.
   return _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0f), y));
 }
@@ -238,15 +239,14 @@ __attribute__((noinline)) void put_floats(const ConvRow& row, const float* y, in
   }
 }
 
-// Floats to integers of a u8 output that has its own scale, in place.
-__attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int vectors) {
-  if (row.silu) {
-    const SiluForBytes silu;
-    for (int i = 0; i < vectors; ++i)
-      _mm512_store_si512(y + i * kLanes, quantised(row, silu(_mm512_load_ps(y + i * kLanes))));
-  } else {
-    for (int i = 0; i < vectors; ++i)
-      _mm512_store_si512(y + i * kLanes, quantised(row, _mm512_load_ps(y + i * kLanes)));
+// Floats [pixel][vector][lane] to integers of a u8 output that has its own scale, in place.
+__attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int pixels, int vectors) {
+  const SiluForBytes silu;
+  for (int m = 0; m < pixels; ++m) {
+    for (int n = 0; n < vectors; ++n, y += kLanes) {
+      const __m512 x = _mm512_load_ps(y);
+      _mm512_store_si512(y, quantised(row, row.silu ? silu(x) : x, n));
+    }
   }
 }
 
@@ -258,7 +258,7 @@ __attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::
     put_floats(row, y, M, out, residual);
     return;
   }
-  quantise_all(row, y, M * N);
+  quantise_all(row, y, M, N);
   __m512i sum[M][N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
@@ -316,7 +316,7 @@ WUTDET_INLINE void silu_tile(const ConvRow& row, __m512i (&sum)[M][N]) {
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) sum[m][n] = quantised(row, silu(_mm512_castsi512_ps(sum[m][n])));
+    for (int n = 0; n < N; ++n) sum[m][n] = quantised(row, silu(_mm512_castsi512_ps(sum[m][n])), n);
 }
 
 template <bool already_float, Out to, int M, int N>
@@ -565,7 +565,7 @@ void depthwise_real(const ConvRow& row) {
       put_floats(row, y, 1, out, residual);
       continue;
     }
-    quantise_all(row, y, (row.channels + kLanes - 1) / kLanes);
+    quantise_all(row, y, 1, (row.channels + kLanes - 1) / kLanes);
     // Plain order to the interleaved one of packing.
     __m512i sum[1][4];
 #pragma GCC unroll 4

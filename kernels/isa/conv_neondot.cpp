@@ -199,7 +199,7 @@ __attribute__((noinline)) void finish_floats(const ConvRow& row, const float* y,
       float32x4_t x = vld1q_f32(y + (m * N + n) * kLanes);
       if (row.silu) x = silu_for_bytes(x);
       // Conversion saturates, and so does narrowing: no limits are needed before.
-      sum[m][n] = vcvtnq_s32_f32(vfmaq_f32(vdupq_n_f32(row.zero), x, vdupq_n_f32(row.inverse_scale)));
+      sum[m][n] = vcvtnq_s32_f32(vfmaq_f32(vdupq_n_f32(row.zero), x, vld1q_f32(row.inverse + n * kLanes)));
     }
   }
   put_tile<M, N>(row, sum, out, residual);

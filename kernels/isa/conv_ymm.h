@@ -188,14 +188,16 @@ WUTDET_INLINE __m256 silu_for_bytes(__m256 x) {
   return _mm256_mul_ps(c, y);
 }
 
-// Floats to integers of a u8 output that has its own scale, in place.
-__attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int vectors) {
-  for (int i = 0; i < vectors; ++i) {
-    __m256 x = _mm256_load_ps(y + i * kLanes);
-    if (row.silu) x = silu_for_bytes(x);
-    x = _mm256_fmadd_ps(x, _mm256_set1_ps(row.inverse_scale), _mm256_set1_ps(row.zero));
-    x = _mm256_min_ps(_mm256_max_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(255.0f));
-    store(y + i * kLanes, _mm256_cvtps_epi32(x));
+// Floats [pixel][vector][lane] to integers of a u8 output that has its own scale, in place.
+__attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int pixels, int vectors) {
+  for (int m = 0; m < pixels; ++m) {
+    for (int n = 0; n < vectors; ++n, y += kLanes) {
+      __m256 x = _mm256_load_ps(y);
+      if (row.silu) x = silu_for_bytes(x);
+      x = _mm256_fmadd_ps(x, _mm256_load_ps(row.inverse + n * kLanes), _mm256_set1_ps(row.zero));
+      // What is too small, or NaN, becomes negative, and 0 when it is packed.
+      store(y, _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(255.0f), x)));
+    }
   }
 }
 
@@ -207,7 +209,7 @@ __attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::
     put_floats(row, y, M, out, residual);
     return;
   }
-  quantise_all(row, y, M * N);
+  quantise_all(row, y, M, N);
   __m256i sum[M][N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m)

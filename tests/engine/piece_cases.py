@@ -91,11 +91,12 @@ def head_end(rng, sizes: list[tuple[int, int]], categories: int, used_twice: boo
     return graph_of(nodes, feeds, constants, {"y": np.float32})
 
 
-def residual_block(rng, channels: int, size_hw: tuple[int, int], roundings: int) -> Case:
+def residual_block(rng, channels: int, size_hw: tuple[int, int], roundings: int, equalised: bool = False) -> Case:
     """A rounded 3x3 convolution with SiLU and a residual sum, all in bytes.
 
     Args:
         roundings: 3 as files have it where all is rounded (sum, sigmoid, product); 1: the product only.
+        equalised: multiply the product by a factor per channel before it is rounded.
     """
     x = rng.normal(0, 1.5, (1, channels, *size_hw)).astype(np.float32)
     sums, sigmoid = ("sum/bytes", "sigmoid/bytes") if roundings == 3 else ("sum", "sigmoid")
@@ -107,8 +108,9 @@ def residual_block(rng, channels: int, size_hw: tuple[int, int], roundings: int)
         helper.make_node("Sigmoid", [sums], ["sigmoid"]),
         *(rounded("sigmoid", "fine", "none") if roundings == 3 else ()),
         helper.make_node("Mul", [sums, sigmoid], ["silu"]),
-        *rounded("silu", "scale", "zero"),
-        helper.make_node("Add", ["x/bytes", "silu/bytes"], ["y"]),
+        *([helper.make_node("Mul", ["silu", "factor"], ["equal"])] if equalised else []),
+        *rounded("equal" if equalised else "silu", "scale", "zero"),
+        helper.make_node("Add", ["x/bytes", "equal/bytes" if equalised else "silu/bytes"], ["y"]),
         *rounded("y", "scale", "zero"),
     ]
     constants = {
@@ -120,5 +122,6 @@ def residual_block(rng, channels: int, size_hw: tuple[int, int], roundings: int)
         "steps": rng.uniform(0.0005, 0.004, channels).astype(np.float32),
         "zeros": np.zeros(channels, np.int8),
         "bias": rng.normal(0, 1, channels).astype(np.float32),
+        "factor": rng.uniform(0.3, 2, (1, channels, 1, 1)).astype(np.float32),
     }
     return graph_of(nodes, {"x": x}, constants, {"y/bytes": np.float32})

@@ -84,13 +84,12 @@ def test_frames_that_cannot_be_taken(rng):
         engine.run_frame(np.zeros((12, 40, 3), np.uint8)[:, ::2], plan)
 
 
-@pytest.mark.parametrize("roundings", [1, 3])
-@pytest.mark.parametrize(
-    ("channels", "size_hw"), [(4, (5, 3)), (16, (9, 17)), (32, (6, 11)), (48, (3, 20)), (72, (7, 7))]
-)
-def test_residual_blocks_within_one_code(rng, channels, size_hw, roundings):
-    found, wanted, kinds = run_both(residual_block(rng, channels, size_hw, roundings))
-    assert kinds.count("conv") == 1 and "Add" not in kinds
+@pytest.mark.parametrize(("roundings", "equalised"), [(1, False), (1, True), (3, False)])
+@pytest.mark.parametrize("size", [(4, 5, 3), (16, 9, 17), (32, 6, 11), (48, 3, 20), (72, 7, 7)])
+def test_residual_blocks_within_one_code(rng, size, roundings, equalised):
+    channels, *size_hw = size
+    found, wanted, kinds = run_both(residual_block(rng, channels, tuple(size_hw), roundings, equalised))
+    assert kinds.count("conv") == 1 and not {"Add", "Mul", "add"} & set(kinds)
     steps = np.rint(np.abs(found - wanted) / STEP)
     assert steps.max() <= 1 and (steps > 0).mean() < 0.01
 

@@ -123,7 +123,9 @@ def finish(case: Case, y: np.ndarray) -> np.ndarray:
     if f["output"] == "f32":
         return y if case.residual is None else y + case.residual
     if f.get("float_weights") is not None or f.get("silu"):
-        y = fma(y, f["inverse_scale"], f["output_zero"])
+        factor = f.get("factor")
+        inverse = np.float32(f["inverse_scale"])
+        y = fma(y, inverse if factor is None else inverse * factor, f["output_zero"])
     q = saturate(y)
     if f.get("table") is not None:
         q = f["table"][q]

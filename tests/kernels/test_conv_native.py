@@ -75,6 +75,8 @@ def draw_case(draw, kind: str) -> Case:
         f["bias"] = rng.uniform(-3, 200, channels).astype(np.float32)
     f["inverse_scale"] = float(np.float32(rng.uniform(1, 9)))
     f["output_zero"] = float(rng.integers(0, 256))
+    if f["output"] == "u8" and f.get("float_weights") is not None and draw(st.booleans()):
+        f["factor"] = rng.uniform(0.5, 2, channels).astype(np.float32)
     f["mix_own"], f["mix_residual"] = (float(np.float32(x)) for x in rng.uniform(0.2, 1.5, 2))
     f["mix_offset"] = float(np.float32(rng.uniform(-60, 10)))
     if f["output"] == "u8" and draw(st.booleans()):
@@ -126,14 +128,16 @@ def test_silu_is_close_to_the_true_one_and_equal_everywhere(kind):
     @given(st.data())
     def check(data):
         case = draw_case(data.draw, kind)
-        case.fields.update(silu=True, output="f32", table=None)
+        case.fields.update(silu=True, output="f32", table=None, factor=None)
         case.residual = None
         before = sums(case)
         results = [run_native(_kernels, isa, case) for isa in ISAS]
-        np.testing.assert_allclose(results[0], silu(before), rtol=2e-6, atol=2e-34)
+        np.testing.assert_allclose(results[0], silu(before), rtol=2e-6, atol=1e-32)
         for isa, result in zip(ISAS, results, strict=True):
             np.testing.assert_array_equal(result, results[0], err_msg=isa)
         case.fields["output"] = "u8"
+        if data.draw(st.booleans()):
+            case.fields["factor"] = np.linspace(0.5, 2, before.shape[-1], dtype=np.float32)
         for isa in ISAS:
             received = run_native(_kernels, isa, case)
             np.testing.assert_array_equal(received, finish(case, silu_for_bytes(before)), err_msg=isa)

@@ -12,7 +12,8 @@
 //   float32 weights       y = bias; for k in order (tap row, tap column, channel): y = fma(x, w, y)
 //   then                  y = silu(y), if asked for; silu.h has one for float and one, coarser, for u8 outputs
 //   output float32        y + residual
-//   output u8             q = saturate(round half even(y)), of fma(y, inverse_scale, zero) where y was float or silu'd
+//   output u8             q = saturate(round half even(y)), of fma(y, inverse_scale * factor, zero) where y was float or
+//                         silu'd
 //                         q = table[q], if there is a table
 //                         q = saturate(round half even(fma(mix.own, q, fma(mix.residual, r, mix.offset)))), if there
 //                         is a residual r
@@ -62,6 +63,7 @@ struct ConvSpec {
 
   bool silu = false;
   float inverse_scale = 1.0f, output_zero = 0.0f;  // u8 outputs of float weights or of silu
+  const float* factor = nullptr;                   // [out], of the same outputs; may be null
   const std::uint8_t* table = nullptr;             // 256 bytes; u8 outputs; may be null
   bool residual = false;                           // the same number kind as the output
   struct Mix {
@@ -102,7 +104,7 @@ struct ConvLayer {
   ConvSpec spec;  // pointers are null: everything has been copied
   const ConvKernels* kernels = nullptr;
   std::vector<ConvBlock> blocks;
-  Packed weights, initial, scale, bias, group_scale, group_initial, table, corrections;
+  Packed weights, initial, scale, bias, inverse, group_scale, group_initial, table, corrections;
   std::vector<std::int32_t> correction_steps;
   bool has_table = false;
   std::size_t quads = 0;  // steps of the inner loop; values for float weights

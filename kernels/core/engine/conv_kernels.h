@@ -48,7 +48,8 @@ struct ConvRow {
   const std::int32_t* correction_steps;
   const std::uint8_t* corrections;
   const std::uint8_t* table;   // null without one
-  float inverse_scale, zero;   // applied if `quantise`
+  const float* inverse;        // applied if `quantise`, with `zero`; per lane of the block
+  float zero;
   float mix_own, mix_residual, mix_offset;
   bool silu, quantise, to_u8;
 };

@@ -61,6 +61,8 @@ void check_numbers(const ConvSpec& s) {
     if (s.initial != nullptr) refuse("initial sums and groups exclude each other");
   }
   if (s.output == Number::f32 && s.table != nullptr) refuse("a table needs a uint8 output");
+  if (s.factor != nullptr && (s.output == Number::f32 || (s.weights != nullptr && !s.silu)))
+    refuse("factors belong to uint8 outputs of float weights or of silu");
   if (s.silu && s.table != nullptr) refuse("a table and silu exclude each other");
   for (float value : {s.inverse_scale, s.output_zero, s.input_scale, s.mix.own, s.mix.residual, s.mix.offset})
     if (!std::isfinite(value)) refuse("scales and offsets must be finite");
@@ -191,7 +193,7 @@ Packed::Packed(std::size_t bytes) : bytes_(bytes) {
 }
 
 std::size_t ConvLayer::bytes() const {
-  return weights.bytes() + initial.bytes() + scale.bytes() + bias.bytes() + group_scale.bytes() +
+  return weights.bytes() + initial.bytes() + scale.bytes() + bias.bytes() + inverse.bytes() + group_scale.bytes() +
          group_initial.bytes() + table.bytes() + corrections.bytes();
 }
 
@@ -250,6 +252,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
   const int shift = kernels.signed_inputs ? 128 : 0;
   layer.weights = Packed(weights);
   layer.bias = Packed(rows * 4);
+  layer.inverse = Packed(rows * 4);
   if (!shape.real) layer.scale = Packed(rows * 4);
   if (groups) {
     layer.group_scale = Packed(group_rows * 4);
@@ -263,6 +266,8 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
       const std::size_t at = block.rows + slot(c, block.vectors, shape.lanes, shape.interleaved);
       layer.bias.as<float>()[at] = spec.bias ? spec.bias[channel] : 0.0f;
       if (!std::isfinite(layer.bias.as<float>()[at])) refuse("biases must be finite");
+      layer.inverse.as<float>()[at] = spec.factor ? spec.inverse_scale * spec.factor[channel] : spec.inverse_scale;
+      if (!std::isfinite(layer.inverse.as<float>()[at])) refuse("factors must be finite");
       if (shape.real) continue;
       layer.scale.as<float>()[at] = spec.scale[channel];
       if (!std::isfinite(spec.scale[channel])) refuse("scales must be finite");
@@ -282,6 +287,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
   layer.spec.weights = nullptr;
   layer.spec.float_weights = layer.spec.group_scale = layer.spec.scale = layer.spec.bias = nullptr;
   layer.spec.initial = nullptr;
+  layer.spec.factor = nullptr;
   layer.spec.table = nullptr;
   return layer;
 }

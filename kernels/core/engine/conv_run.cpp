@@ -131,7 +131,6 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
   row.residual_step = call.residual.pixel_stride;
   row.steps = static_cast<int>(layer.quads);
   row.table = layer.has_table ? layer.table.as<std::uint8_t>() : nullptr;
-  row.inverse_scale = s.inverse_scale;
   row.zero = s.output_zero;
   row.mix_own = s.mix.own;
   row.mix_residual = s.mix.residual;
@@ -157,6 +156,7 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
     row.initial = layer.initial.as<std::int32_t>() + (layer.initial.bytes() ? block.rows : 0);
     row.scale = layer.scale.as<float>() + (layer.scale.bytes() ? block.rows : 0);
     row.bias = layer.bias.as<float>() + block.rows;
+    row.inverse = layer.inverse.as<float>() + block.rows;
     row.group_scale = layer.group_scale.as<float>() + (layer.group_scale.bytes() ? block.groups : 0);
     row.group_initial = layer.group_initial.as<std::int32_t>() + (layer.group_initial.bytes() ? block.groups : 0);
     row.chain = block.chain;

@@ -51,7 +51,7 @@ std::uint8_t saturate(float y) {
 }
 
 // Everything after the sums of one output value.
-void finish(const ConvRow& row, float y, std::uint8_t* out, const std::uint8_t* residual) {
+void finish(const ConvRow& row, float y, int lane, std::uint8_t* out, const std::uint8_t* residual) {
   if (row.silu) y = row.to_u8 ? silu_for_bytes(y) : silu(y);
   if (!row.to_u8) {
     if (residual != nullptr) {
@@ -62,7 +62,7 @@ void finish(const ConvRow& row, float y, std::uint8_t* out, const std::uint8_t* 
     std::memcpy(out, &y, 4);
     return;
   }
-  if (row.quantise) y = std::fma(y, row.inverse_scale, row.zero);
+  if (row.quantise) y = std::fma(y, row.inverse[lane], row.zero);
   std::uint8_t q = saturate(y);
   if (row.table != nullptr) q = row.table[q];
   if (residual != nullptr)
@@ -76,8 +76,9 @@ void for_outputs(const ConvRow& row, bool interleaved, const Sum& sum) {
   const std::ptrdiff_t size = row.to_u8 ? 1 : 4;
   for (int x = 0; x < row.pixels; ++x) {
     for (int c = 0; c < row.channels; ++c) {
-      const float y = sum(row.in + x * row.in_step, slot(row, c, interleaved), c);
-      finish(row, y, row.out + x * row.out_step + c * size,
+      const int lane = slot(row, c, interleaved);
+      const float y = sum(row.in + x * row.in_step, lane, c);
+      finish(row, y, lane, row.out + x * row.out_step + c * size,
              row.residual != nullptr ? row.residual + x * row.residual_step + c * size : nullptr);
     }
   }

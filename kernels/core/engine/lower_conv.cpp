@@ -112,6 +112,20 @@ bool Lowering::lower_conv(int index) {
     const int other = node_of_sum.inputs[0] == value ? node_of_sum.inputs[1] : node_of_sum.inputs[0];
     return other != value && is_image_shape(other) && dims(other) == out && has_image(other) ? other : -1;
   };
+  // A fixed factor per channel between the activation and rounding to bytes.
+  std::vector<float> factor;
+  if (const int mul = spec.silu ? goes_only_to(last, "Mul") : -1; mul >= 0) {
+    const Node& product = graph_.nodes[mul];
+    const int by = product.inputs[product.inputs[0] == last];
+    const int q = by != last && fixed(by) ? goes_only_to(product.outputs[0], "QuantizeLinear") : -1;
+    if (q >= 0 && quant_of(graph_.nodes[q]) && (dims(by) == Dims{1, out[1], 1, 1} || dims(by) == Dims{out[1], 1, 1})) {
+      const float* values = graph_.values[by].constant->data<float>();
+      factor.assign(values, values + out[1]);
+      spec.factor = factor.data();
+      nodes.push_back(mul);
+      last = product.outputs[0];
+    }
+  }
   if (const int q = goes_only_to(last, "QuantizeLinear"); q >= 0 && quant_of(graph_.nodes[q])) {
     spec.output = Number::u8;
     sums = quant = *quant_of(graph_.nodes[q]);
