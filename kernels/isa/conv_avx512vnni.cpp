@@ -470,7 +470,76 @@ void cover_grouped(const ConvRow& row) {
   else cover(row, Tiles<Grouped, to, 2, 1, 2, 3, 4, 5, 6>::list, 6, 2);
 }
 
+// Up to eight channels: two pixels share a vector, eight pixels the bytes of one. `pixels` are eight times M; no residual.
+template <int M>
+void narrow_tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out) {
+  __m512i sum[M][4];
+  const auto twice = [](const void* p) {
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
+  };
+#pragma GCC unroll 4
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) sum[m][i] = twice(row.initial);
+  const std::uint8_t* w = row.weights;
+  for (int r = 0; r < row.run_count; ++r) {
+    const std::uint8_t* p = in + row.runs[r].offset;
+    for (int steps = row.runs[r].steps; steps != 0; --steps, p += 4, w += 64) {
+      const __m512i weights = twice(w);
+#pragma GCC unroll 4
+      for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) {
+          const std::uint8_t* pair = p + (8 * m + 2 * i) * row.in_step;
+          int x[2];
+          __builtin_memcpy(&x[0], pair, 4);
+          __builtin_memcpy(&x[1], pair + row.in_step, 4);
+          // Halves of 256 bits are loaded twice as fast as whole vectors.
+          Dot::add(sum[m][i], _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi32(x[0])), _mm256_set1_epi32(x[1]), 1),
+                   weights);
+        }
+      }
+    }
+  }
+  const __m512 scale = _mm512_castsi512_ps(twice(row.scale)), bias = _mm512_castsi512_ps(twice(row.bias));
+  const bool with_table = row.table != nullptr;
+  const Table table(with_table ? row.table : row.weights);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+#pragma GCC unroll 4
+  for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      sum[m][i] = _mm512_cvtps_epi32(_mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[m][i]), scale, bias));
+    __m512i bytes = pack4(sum[m][0], sum[m][1], sum[m][2], sum[m][3]);
+    if (with_table) bytes = table(bytes);
+    bytes = _mm512_permutexvar_epi32(order, bytes);
+    std::uint8_t* const to = out + 8 * m * row.out_step;
+    if (row.out_step == 8 && row.channels == 8) {
+      _mm512_storeu_si512(to, bytes);
+      continue;
+    }
+    const auto mask = static_cast<__mmask16>((1u << row.channels) - 1);
+    alignas(64) std::uint8_t own[64 + 16];
+    _mm512_store_si512(own, bytes);
+    for (int x = 0; x < 8; ++x)
+      _mm_mask_storeu_epi8(to + x * row.out_step, mask, _mm_loadu_si128(reinterpret_cast<const __m128i*>(own + 8 * x)));
+  }
+}
+
+void narrow_row(const ConvRow& original) {
+  ConvRow row = original;
+  const auto take = [&](int pixels) {
+    row.in += pixels * row.in_step;
+    row.out += pixels * row.out_step;
+    row.pixels -= pixels;
+  };
+  for (; row.pixels >= 16; take(16)) narrow_tile<2>(row, row.in, row.out);
+  for (; row.pixels >= 8; take(8)) narrow_tile<1>(row, row.in, row.out);
+  if (row.pixels > 0) cover_by<Int8, Out::bytes>(row);
+}
+
 void int8_row(const ConvRow& row) {
+  if (row.to_u8 && !row.silu && row.residual == nullptr && row.vectors == 1 && row.channels <= 8) return narrow_row(row);
   if (!row.to_u8) cover_by<Int8, Out::floats>(row);
   else if (row.silu) cover_by<Int8, Out::silu_bytes>(row);
   else cover_by<Int8, Out::bytes>(row);
