@@ -345,6 +345,9 @@ class EvalConfig(AnalysisConfig):
     """Class map of DATA."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
+    backend: Literal["auto", "onnxruntime", "native", "torch"] = "auto"
+    """What runs the models: 'native' is wutdet's own engine; 'auto' takes onnxruntime for artefacts, torch for
+    checkpoints."""
     device: str = "auto"
     """For checkpoints: cpu, 0, ...; artefacts run on the CPU."""
     detections: Path | None = None

@@ -186,6 +186,7 @@ def _detector_options(config: EvalConfig) -> dict:
         limit = max(protocol.max_det for protocol in PRESETS.values())
     return {
         "threads": config.threads,
+        "backend": config.backend,
         "conf": config.conf,
         "iou": config.iou,
         "max_det": config.max_det or limit,
