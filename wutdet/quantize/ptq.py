@@ -27,7 +27,7 @@ import numpy as np
 import onnx
 
 from wutdet.errors import ExportError
-from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, stem
+from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, is_silu, stem
 from wutdet.quantize.operands import round_operands
 from wutdet.quantize.ties import MOVERS, tie_ranges, tied_groups
 
@@ -48,7 +48,8 @@ class Int8Settings:
     float_box_branches: bool = True
     float_stem_convs: int = 2
     rounded_operands: bool = True
-    rounded_last_operands: bool = False
+    rounded_last_operands: bool = True
+    equalised_stem: bool = True
 
 
 def quantise_int8(
@@ -217,11 +218,7 @@ def attention_nodes(model: onnx.ModelProto) -> set[str]:
         near = [producer[i] for i in node.input if i in producer]
         near += [c for o in node.output for c in consumers.get(o, [])]
         for other in near:
-            if other.op_type in passable and other.name not in found and not _is_silu(other, producer):
+            if other.op_type in passable and other.name not in found and not is_silu(other, producer):
                 found[other.name] = other
                 stack.append(other)
     return set(found)
-
-
-def _is_silu(node: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> bool:
-    return node.op_type == "Mul" and any(i in producer and producer[i].op_type == "Sigmoid" for i in node.input)
