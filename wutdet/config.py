@@ -409,6 +409,9 @@ class ExportConfig:
     bias_correction: bool = True
     """With int8: move biases so that every convolution's output channels have the float graph's means on 8 calibration
     frames, where that brings the output nearer to the float graph's on others."""
+    weight_rounding: Literal["outputs", "nearest"] = "outputs"
+    """With int8: outputs rounds weights so that each layer's output changes least on the same 8 frames (GPTQ), where
+    that brings the network's output nearer to the float graph's on others; nearest rounds each on its own."""
     reduce_range: bool = False
     """7-bit weights, for CPUs without VNNI (before Intel Cascade Lake or AMD Zen 4), where 8 bits can overflow."""
     int8_layers: int = 0

@@ -14,6 +14,7 @@ from wutdet.config import ExportConfig
 from wutdet.errors import UsageError
 from wutdet.export.compact import compact
 from wutdet.export.gate import check_decoding
+from wutdet.export.int8 import FLOAT_PARTS
 from wutdet.export.layer_formats import choose_layer_formats, wants_layer_formats
 from wutdet.export.standard_form import check_standard_form, standard_form
 from wutdet.quantize.calibrate import CalibrationSet
@@ -131,11 +132,8 @@ def lowbit_graph(
         metadata = replace(metadata, calibration={**metadata.calibration, "method": config.calib_method})
         activations = {
             "activations": "uint8 per tensor",
-            "grouped_weights": "7 bits of int8 per output channel"
-            if config.reduce_range
-            else "int8 per output channel",
-            "float": "first and last convolutions, decoding; activations of the second convolution, box branches, "
-            "attention products",
+            "other_weights": "7 bits of int8 per output channel" if config.reduce_range else "int8 per output channel",
+            "float": FLOAT_PARTS,
         }
     packed = compact(pack_weights(model, weights.packed), weights.packed)
     check_decoding(packed, weights.packed)

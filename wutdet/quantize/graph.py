@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,11 @@ def packable_weights(model: onnx.ModelProto) -> list[str]:
             found[weight] = None
         elsewhere.update(name for i, name in enumerate(node.input) if i != 1 or name != weight)
     return [name for name in found if name not in elsewhere]
+
+
+def is_silu(node: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> bool:
+    """Whether a node is the product of x * sigmoid(x); ``producer`` has the graph's nodes by output."""
+    return node.op_type == "Mul" and any(i in producer and producer[i].op_type == "Sigmoid" for i in node.input)
 
 
 def check_boxes_and_scores_apart(model: onnx.ModelProto) -> None:

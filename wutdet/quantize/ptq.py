@@ -27,7 +27,8 @@ import numpy as np
 import onnx
 
 from wutdet.errors import ExportError
-from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, stem
+from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, is_silu, stem
+from wutdet.quantize.operands import round_operands
 from wutdet.quantize.ties import MOVERS, tie_ranges, tied_groups
 
 #: Operators that are quantised outside of decoding.
@@ -46,10 +47,16 @@ class Int8Settings:
     float_attention: bool = True
     float_box_branches: bool = True
     float_stem_convs: int = 2
+    rounded_operands: bool = True
+    rounded_last_operands: bool = True
+    equalised_stem: bool = True
 
 
 def quantise_int8(
-    model: onnx.ModelProto, ranges: Mapping[str, tuple[float, float]], settings: Int8Settings | None = None
+    model: onnx.ModelProto,
+    ranges: Mapping[str, tuple[float, float]],
+    settings: Int8Settings | None = None,
+    keep: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The int8 graph of a float graph.
 
@@ -91,8 +98,20 @@ def quantise_int8(
             extra_options={"TensorQuantOverrides": overrides},
         )
         out = onnx.load(target)
+    out = round_operands(out, operand_nodes(model, settings), ranges, keep, settings.reduce_range)
     check_boxes_and_scores_apart(out)
     return out
+
+
+def operand_nodes(model: onnx.ModelProto, settings: Int8Settings) -> set[str]:
+    """Names of the convolutions whose results stay float and whose input and weights are rounded all the same."""
+    parts = head_parts(model)
+    found: set[str] = set()
+    if settings.rounded_operands:
+        found |= float_nodes(model, settings) - parts.decode - parts.box_convs - parts.score_convs
+    if settings.rounded_last_operands:
+        found |= parts.box_convs | parts.score_convs
+    return found & {node.name for node in model.graph.node if node.op_type == "Conv"}
 
 
 def float_nodes(model: onnx.ModelProto, settings: Int8Settings) -> set[str]:
@@ -133,7 +152,7 @@ def quantise_activations(
     Raises:
         ExportError: as ``quantise_int8``.
     """
-    out = quantise_int8(model, ranges, settings)
+    out = quantise_int8(model, ranges, settings, keep)
     graph = out.graph
     before = {node.name: node for node in model.graph.node if node.op_type == "Conv" and node.input[1] in keep}
     restored = set()
@@ -199,11 +218,7 @@ def attention_nodes(model: onnx.ModelProto) -> set[str]:
         near = [producer[i] for i in node.input if i in producer]
         near += [c for o in node.output for c in consumers.get(o, [])]
         for other in near:
-            if other.op_type in passable and other.name not in found and not _is_silu(other, producer):
+            if other.op_type in passable and other.name not in found and not is_silu(other, producer):
                 found[other.name] = other
                 stack.append(other)
     return set(found)
-
-
-def _is_silu(node: onnx.NodeProto, producer: Mapping[str, onnx.NodeProto]) -> bool:
-    return node.op_type == "Mul" and any(i in producer and producer[i].op_type == "Sigmoid" for i in node.input)

@@ -8,6 +8,7 @@ rounds all else more finely.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -40,7 +41,7 @@ def round_rows(
         return start
     count = rows.shape[1]
     diagonal = np.ones(count) if moments is None else np.maximum(np.diag(moments), 0)
-    factor = _inverse_factor(moments) if compensate and moments is not None else None
+    factor = inverse_factor(moments) if compensate and moments is not None else None
     work = rows.astype(np.float64)
     codes, scales = np.zeros(rows.shape, dtype=np.uint8), start.scales.copy()
     for first in range(0, count, size):
@@ -52,15 +53,34 @@ def round_rows(
         if factor is None:
             codes[:, columns] = grid.codes(work[:, columns])
             continue
-        lost = np.zeros((len(rows), last - first))
-        for k in range(first, last):
+
+        def rounded(column: np.ndarray, k: int, first: int = first, grid=grid) -> np.ndarray:
             one = slice(k - first, k - first + 1)
-            code = grid.codes(work[:, k : k + 1], one)
+            code = grid.codes(column[:, None], one)
             codes[:, k] = code[:, 0]
-            lost[:, k - first] = (work[:, k] - grid.values(code, one)[:, 0]) / factor[k, k]
-            work[:, k + 1 : last] -= lost[:, k - first, None] * factor[k, k + 1 : last]
-        work[:, last:] -= lost @ factor[columns, last:]
+            return grid.values(code, one)[:, 0]
+
+        round_columns(work, factor, columns, rounded)
     return with_codes(replace(start, scales=scales), codes)
+
+
+def round_columns(
+    work: np.ndarray, factor: np.ndarray, columns: slice, rounded: Callable[[np.ndarray, int], np.ndarray]
+) -> None:
+    """Rounds some columns of a weight, and changes all behind them to make up for what these lose.
+
+    Args:
+        work: float64 [O, K]; columns behind ``columns`` are changed, those before them count as done.
+        factor: float64 [K, K], as ``inverse_factor`` gives it.
+        columns: from start to stop.
+        rounded: gives a column's rounded values, float [O], of what is to be rounded, float64 [O], and its index.
+    """
+    first, last = columns.start, columns.stop
+    lost = np.zeros((len(work), last - first))
+    for k in range(first, last):
+        lost[:, k - first] = (work[:, k] - rounded(work[:, k], k)) / factor[k, k]
+        work[:, k + 1 : last] -= lost[:, k - first, None] * factor[k, k + 1 : last]
+    work[:, last:] -= lost @ factor[columns, last:]
 
 
 def _group_size(tensor: QuantizedTensor) -> int | None:
@@ -69,10 +89,10 @@ def _group_size(tensor: QuantizedTensor) -> int | None:
     return GROUP.get(tensor.format)
 
 
-def _inverse_factor(moments: np.ndarray) -> np.ndarray:
-    """Upper Cholesky factor of the inverse of the damped second moments."""
+def inverse_factor(moments: np.ndarray, damping: float = DAMPING) -> np.ndarray:
+    """Upper Cholesky factor of the inverse of second moments, float64 [K, K], with a share of their mean diagonal."""
     damped = moments.astype(np.float64).copy()
-    damped[np.diag_indices_from(damped)] += DAMPING * max(float(np.mean(np.diag(damped))), 1e-12)
+    damped[np.diag_indices_from(damped)] += damping * max(float(np.mean(np.diag(damped))), 1e-12)
     inverse = np.linalg.inv(damped)
     return np.linalg.cholesky((inverse + inverse.T) / 2).T.copy()
 
