@@ -1,12 +1,12 @@
-"""From a frame of 1920x1080 to boxes: wutdet's Detector beside ultralytics' own predictor with onnxruntime and OpenVINO.
+"""From a frame to boxes: wutdet's Detector beside ultralytics' own predictor with onnxruntime and OpenVINO.
 
 Times what users call: ``Detector(frame)`` and ``YOLO(file).predict(frame)``, letterboxing, network and boxes; decoding
 the picture is not in it. One process per contender and number of threads, in turn, frame by frame, in one run.
 
-    python end_to_end.py --fp32 ship.fp32.onnx --int8 ship.int8.onnx --openvino FOLDER [FOLDER ...] --threads 1 2
+    python end_to_end.py --picture FRAME --int8 ship.int8.onnx --openvino FOLDER [FOLDER ...] --threads 1 2
 
-``--fp32`` also runs in ultralytics (its ONNX predictor reads our metadata); ``--ultralytics-onnx`` names files that
-ultralytics has exported itself, ``--openvino`` folders that it has exported (``yolo export format=openvino int8=True``).
+``--ultralytics-onnx`` names files that ultralytics' predictor runs with onnxruntime (its own exports, or ours, whose
+metadata it reads), ``--openvino`` folders that it has exported (``yolo export format=openvino int8=True``).
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def main() -> None:
             rows.append({"what": kind, "file": Path(file).name, "threads": threads, "boxes": times[-1]["boxes"]})
             rows[-1] |= {"median_ms": statistics.median(took), "best_ms": min(took)}
     for row in rows:
-        print("{what:12} {file:40} {threads} thr  median {median_ms:7.2f}  best {best_ms:7.2f} ms  {boxes} boxes".format(**row))
+        line = "{what:12} {file:40} {threads} thr  median {median_ms:7.2f}  best {best_ms:7.2f} ms  {boxes} boxes"
+        print(line.format(**row))
 
 
 if __name__ == "__main__":
