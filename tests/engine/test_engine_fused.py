@@ -41,7 +41,8 @@ def cut_behind_tables(data: bytes) -> tuple[bytes, bytes, list[str]]:
 
     def inside(quantize) -> bool:
         behind = [n for dq in consumers[quantize.output[0]] for n in consumers.get(dq.output[0], [])]
-        return producer[quantize.input[0]].op_type == "Sigmoid" or any(n.op_type == "Sigmoid" for n in behind)
+        before = producer.get(quantize.input[0])  # none before the graph's input
+        return (before is not None and before.op_type == "Sigmoid") or any(n.op_type == "Sigmoid" for n in behind)
 
     names = [n.output[0] for n in nodes if n.op_type == "QuantizeLinear" and not inside(n)]
     known = {value.name: value for value in shown.graph.value_info}
