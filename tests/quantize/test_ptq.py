@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from wutdet.errors import ExportError
 from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, stem
-from wutdet.quantize.ptq import attention_nodes, quantise_int8
+from wutdet.quantize.ptq import Int8Settings, attention_nodes, operand_nodes, quantise_int8
 from wutdet.quantize.ranges import SILU_FLOOR, activation_ranges, silu_inputs
 
 HEADS = [("yolo26n", "nms"), ("yolo26n", "nms-free"), ("yolo11n", "nms")]
@@ -44,7 +44,7 @@ def test_types_of_the_quantised_graph(artefact, arch, head):
     for node in model.graph.node:
         if node.op_type == "Conv" and node.input[0] in producer:
             data, weight = producer.get(node.input[0]), producer.get(node.input[1])
-            if weight is None:  # float
+            if weight is None:  # the fixed one of a DFL
                 continue
             quantised += 1
             assert data.op_type == weight.op_type == "DequantizeLinear"
@@ -54,8 +54,7 @@ def test_types_of_the_quantised_graph(artefact, arch, head):
             assert constants[weight.input[1]].shape == (constants[weight.input[0]].shape[0],)
             assert not constants[weight.input[2]].any()  # symmetric
     convolutions = sum(node.op_type == "Conv" for node in model.graph.node)
-    # Two of the stem, nine of the box branches, three last ones of the score branches, perhaps a DFL.
-    assert quantised >= convolutions - 15
+    assert quantised >= convolutions - 1
     check_boxes_and_scores_apart(model)
 
 
@@ -136,22 +135,37 @@ def test_activations_without_a_range_are_an_error(artefact):
         quantise_int8(onnx.load(artefact("yolo26n", "nms", "fp32")), {})
 
 
-def test_stem_and_box_branches_stay_float_and_score_branches_do_not(artefact):
+def test_results_of_stem_box_branches_and_last_convolutions_stay_float_and_their_operands_do_not(artefact):
     float_model, int8_model = (
         onnx.load(artefact("yolo26n", "nms", number_format)) for number_format in ("fp32", "int8")
     )
     parts = head_parts(float_model)
-    boxes = box_branches(float_model, parts)
-    first = stem(float_model, 2)
-    by_output = {name: node for node in int8_model.graph.node for name in node.output}
+    boxes, first = box_branches(float_model, parts), stem(float_model, 2)
+    producer = {name: node for node in int8_model.graph.node for name in node.output}
+    readers: dict[str, list[str]] = {}
+    for node in int8_model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node.op_type)
 
-    def is_float(node) -> bool:
-        return node.op_type != "Conv" or by_output.get(node.input[1], node).op_type != "DequantizeLinear"
-
-    convolutions = {node.name: is_float(node) for node in int8_model.graph.node if node.op_type == "Conv"}
-    kept = {name for name, float_ in convolutions.items() if float_}
+    convolutions = {node.name: node for node in int8_model.graph.node if node.op_type == "Conv"}
+    for node in convolutions.values():
+        assert producer[node.input[0]].op_type == producer[node.input[1]].op_type == "DequantizeLinear", node.name
+    results_float = {name for name, node in convolutions.items() if "QuantizeLinear" not in readers[node.output[0]]}
     # Three convolutions in each of the three box branches, the last one of each score branch, and the stem's two.
-    assert len(boxes & convolutions.keys()) == 9 and len(first & convolutions.keys()) == 2
-    assert kept >= (boxes | first | parts.score_convs) & convolutions.keys()
-    assert len(kept) < len(convolutions) / 3
-    assert parts.score_convs.isdisjoint(boxes)
+    expected = (boxes | first | parts.score_convs) & convolutions.keys()
+    assert len(expected) == 9 + 3 + 2 and parts.score_convs.isdisjoint(boxes)
+    assert results_float >= expected
+    assert len(results_float) < len(convolutions) / 3
+    picture = producer[convolutions[min(first & convolutions.keys())].input[0]]
+    constants = {t.name: numpy_helper.to_array(t) for t in int8_model.graph.initializer}
+    assert constants[picture.input[1]] == np.float32(1 / 255) and constants[picture.input[2]] == 0
+
+
+def test_without_rounded_operands_their_convolutions_stay_float(artefact):
+    model = onnx.load(artefact("yolo26n", "nms", "fp32"))
+    ranges = activation_ranges(model, [np.zeros((1, 3, 160, 160), np.float32)], "minmax")
+    settings = Int8Settings(rounded_operands=False, rounded_last_operands=False)
+    graph = quantise_int8(model, ranges, settings).graph
+    made = {name for node in graph.node for name in node.output}
+    floats = {node.name for node in graph.node if node.op_type == "Conv" and node.input[1] not in made}
+    assert floats == operand_nodes(model, Int8Settings()) and len(floats) == 14

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from wutdet.quantize.graph import head_parts
+from wutdet.quantize.session import quiet_session
 
 
 class OutputError:
@@ -76,7 +76,5 @@ def _head_session(model: onnx.ModelProto, names: Sequence[str]):
     copy.CopyFrom(model)
     del copy.graph.output[:]
     copy.graph.output.extend(onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in wanted)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = quiet_session(copy)
     return session, wanted

@@ -10,6 +10,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from wutdet.quantize.session import quiet_session
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -129,7 +131,5 @@ def _session(model, part, decoding, constants, value, wanted) -> tuple[onnxrunti
     outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
     graph = helper.make_graph([*before, *part], "part", inputs, outputs, [constants[name] for name in stored])
     alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = quiet_session(alone)
     return session, needed

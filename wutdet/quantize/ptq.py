@@ -2,12 +2,15 @@
 
 What stays float, and why:
 
-- everything behind the last convolutions, and those convolutions themselves: boxes are in pixels and scores in logits,
-  so a common scale would ruin one of them, and 256 levels of logit put many boxes on the same score;
-- the box branches of the head: rounding there moves every box a little, which costs AP at high IoU (docs/log.md: 1
-  point of AP for 3 % of the time);
-- the first two convolutions: 8 bits of a picture are all the contrast that a ship in the haze has;
-- the two matrix products and the softmax of attention blocks (``attention_nodes``).
+- everything behind the last convolutions: boxes are in pixels and scores in logits, so a common scale would ruin one
+  of them, and 256 levels of logit put many boxes on the same score;
+- the two matrix products and the softmax of attention blocks (``attention_nodes``);
+- the results, through their SiLU, of the last convolutions, the box branches of the head and the first two
+  convolutions: rounding boxes' sums moves every box a little, which costs AP at high IoU, and 8 bits of a picture are
+  all the contrast that a ship in the haze has. Their operands do take 8 bits (wutdet.quantize.operands), which is what
+  makes them fast: of box branches and last convolutions that costs next to nothing, of the stem little once its
+  channels have like ranges (wutdet.quantize.equalise) and its weights are rounded by what they see
+  (wutdet.quantize.int8_rounding).
 
 Speed on CPUs without VNNI (before Cascade Lake, Zen 4) and what ``reduce_range`` is for: their 8-bit multiply-add
 instruction (vpmaddubsw) adds pairs of products in 16 bits with saturation, so large activations times large weights are
@@ -37,7 +40,18 @@ QUANTISED_OPS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", *MOVERS)
 
 @dataclass(frozen=True)
 class Int8Settings:
-    """How to quantise; the defaults are what measured best (docs/log.md)."""
+    """How to quantise; the defaults are what measured best (docs/log.md).
+
+    Attributes:
+        op_types: operators that are quantised.
+        reduce_range: 7 bits for weights.
+        tie_concat, tie_add: one scale for what a concatenation or an addition joins.
+        float_last_convs, float_attention, float_box_branches: parts whose results stay float.
+        float_stem_convs: so many first convolutions, with their SiLU, give floats.
+        rounded_operands: convolutions of the stem and the box branches have 8-bit operands all the same.
+        rounded_last_operands: the head's last convolutions have.
+        equalised_stem: the graph is to be one of ``equalise_stem``; not with packed weights, which stay as they are.
+    """
 
     op_types: tuple[str, ...] = QUANTISED_OPS
     reduce_range: bool = False
@@ -64,6 +78,7 @@ def quantise_int8(
         model: float detector graph of fixed shape with constants folded.
         ranges: lowest and highest value of every activation; see wutdet.quantize.ranges.activation_ranges.
         settings: what to quantise.
+        keep: initialisers that stay as they are where only operands are rounded; see ``quantise_activations``.
 
     Raises:
         ExportError: boxes and scores would meet in a quantised tensor, or an activation has no range.

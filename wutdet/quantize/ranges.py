@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from wutdet.errors import ExportError
+from wutdet.quantize.session import quiet_session
 
 METHODS = ("minmax", "percentile", "l4")
 
@@ -111,9 +111,7 @@ def _run(model: onnx.ModelProto, names: Sequence[str], inputs: Iterable[np.ndarr
     for name in names:
         if name not in have and name != input_name:
             copy.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = quiet_session(copy)
     wanted = [name for name in names if name != input_name]
     for value in inputs:
         yield [value, *session.run(wanted, {input_name: value})]

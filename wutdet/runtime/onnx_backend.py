@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from wutdet.errors import ModelError
+from wutdet.quantize.session import CHANGING_OPTIMIZERS
 from wutdet.runtime.metadata import ArtefactMetadata
 
 
@@ -31,7 +32,9 @@ class OnnxBackend:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(CHANGING_OPTIMIZERS)
+            )
         except Exception as error:  # onnxruntime's own exception classes have no common public base
             text = str(error).strip().splitlines()[0]
             hint = "it must be a complete ONNX file; export it again with 'wutdet export'"
