@@ -17,6 +17,14 @@ namespace wutdet {
 using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::device::cpu>;
 using Side = std::pair<int, int>;  // width, height
 
+// No larger than int: the largest side that fit_of takes is far below, and what is beyond stays beyond.
+inline Side size_wh(const Pixels& frame) {
+  const auto side = [](std::size_t size) {
+    return static_cast<int>(std::min<std::size_t>(size, engine::FramePlan::kLargestSide + 1));
+  };
+  return {side(frame.shape(1)), side(frame.shape(0))};
+}
+
 inline engine::FrameFit fit_of(Side frame_wh, Side input_wh, Side scaled_wh, Side pad_lt, int pad_value) {
   if (pad_value < 0 || pad_value > 255) throw nb::value_error("pad_value must be in 0..255");
   if (std::max(frame_wh.first, frame_wh.second) > engine::FramePlan::kLargestSide)

@@ -32,7 +32,8 @@ namespace {
 using engine::FrameFit;
 using engine::FramePlan;
 template <typename Value>
-nb::ndarray<nb::numpy, Value> as_array(const std::shared_ptr<std::byte>& memory, std::initializer_list<std::size_t> shape) {
+nb::ndarray<nb::numpy, Value> as_array(const std::shared_ptr<std::byte>& memory,
+                                       std::initializer_list<std::size_t> shape) {
   auto* kept = new std::shared_ptr<std::byte>(memory);
   nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::shared_ptr<std::byte>*>(p); });
   return nb::ndarray<nb::numpy, Value>(reinterpret_cast<Value*>(memory.get()), shape, owner);
@@ -47,7 +48,7 @@ class Letterboxer {
                        kMostThreads)) {}
 
   nb::ndarray<nb::numpy, float> planes(const Pixels& frame, Side input_wh, Side scaled_wh, Side pad_lt, int pad_value) {
-    const FrameFit fit = fit_of({static_cast<int>(frame.shape(1)), static_cast<int>(frame.shape(0))}, input_wh, scaled_wh, pad_lt, pad_value);
+    const FrameFit fit = fit_of(size_wh(frame), input_wh, scaled_wh, pad_lt, pad_value);
     const engine::Frame pixels = pixels_of(frame);
     std::shared_ptr<std::byte> memory;
     {
@@ -63,7 +64,7 @@ class Letterboxer {
   nb::ndarray<nb::numpy, std::uint8_t> pixels(const Pixels& frame, Side input_wh, Side scaled_wh, Side pad_lt,
                                               int pad_value, int step) {
     if (step != 3 && step != 4) throw nb::value_error("step must be 3 or 4");
-    const FrameFit fit = fit_of({static_cast<int>(frame.shape(1)), static_cast<int>(frame.shape(0))}, input_wh, scaled_wh, pad_lt, pad_value);
+    const FrameFit fit = fit_of(size_wh(frame), input_wh, scaled_wh, pad_lt, pad_value);
     const engine::Frame source = pixels_of(frame);
     const std::size_t row_bytes = step * width_of(fit);
     std::shared_ptr<std::byte> memory;

@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from small_graphs import float_graph
 from tiny_detectors import smooth_picture
 
 from wutdet.errors import ExportError
@@ -46,13 +47,7 @@ def branching_graph(rng) -> onnx.ModelProto:
         helper.make_node("Concat", ["r1", "c2"], ["j"], name="join", axis=1),
         helper.make_node("Conv", ["j", "w3", "b3"], ["y"], name="three"),
     ]
-    graph = helper.make_graph(
-        nodes, "branching",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 16, 16])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4, 16, 16])],
-        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in weights.items()],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return float_graph(nodes, weights, [1, 3, 16, 16], [1, 4, 16, 16])
 
 
 def test_all_means_come_back_also_behind_a_branch(rng):

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from small_graphs import float_graph
 from tiny_detectors import smooth_picture
 
 from wutdet.errors import ExportError
@@ -36,13 +37,7 @@ def three_convolutions(rng) -> onnx.ModelProto:
         helper.make_node("Relu", ["c2"], ["r2"], name="relu2"),
         helper.make_node("Conv", ["r2", "w3", "b3"], ["y"], name="three", pads=[0, 1, 0, 1], group=2),
     ]
-    graph = helper.make_graph(
-        nodes, "three",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 48, 48])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 6, 24, 24])],
-        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in tensors.items()],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return float_graph(nodes, tensors, [1, 3, 48, 48], [1, 6, 24, 24])
 
 
 def coarse(model: onnx.ModelProto) -> onnx.ModelProto:

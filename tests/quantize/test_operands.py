@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from small_graphs import float_graph
 
 from wutdet.errors import ExportError
 from wutdet.quantize.operands import round_operands
@@ -25,13 +26,7 @@ def two_convolutions(rng) -> onnx.ModelProto:
         helper.make_node("Clip", ["c1", "low", "high"], ["h"], name="clip"),
         helper.make_node("Conv", ["h", "w2"], ["y"], name="two"),
     ]
-    graph = helper.make_graph(
-        nodes, "two",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5, 8, 8])],
-        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in tensors.items()],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return float_graph(nodes, tensors, [1, 3, 8, 8], [1, 5, 8, 8])
 
 
 def values(model: onnx.ModelProto, name: str, x: np.ndarray) -> np.ndarray:

@@ -301,13 +301,13 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
       Tensor& dense = space.dense[step.outputs[0]];
       const auto pixels = static_cast<std::size_t>(bound.in.height) * static_cast<std::size_t>(bound.in.width);
       const std::size_t plane = step.plane ? step.plane : pixels;
-      float* const to = dense.data<float>() + step.offset;
-      if (in.type == DataType::F32)
-        dense_from_floats(bound.in, to, plane, *bound.floats, first, last);
-      else if (out.type == DataType::U8)
+      if (out.type == DataType::U8) {
         dense_bytes(bound.in, dense.data<std::uint8_t>() + step.offset, plane, first, last);
-      else
-        dense_from_bytes(bound.in, to, plane, in.quant.scale, in.quant.zero, *bound.floats, first, last);
+        break;
+      }
+      float* const to = dense.data<float>() + step.offset;
+      if (in.type == DataType::F32) dense_from_floats(bound.in, to, plane, *bound.floats, first, last);
+      else dense_from_bytes(bound.in, to, plane, in.quant.scale, in.quant.zero, *bound.floats, first, last);
       break;
     }
     case StepKind::attention:
