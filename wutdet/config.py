@@ -218,6 +218,27 @@ class AugmentConfig:
     """Largest relative change of the saturation."""
     value: float = 0.4
     """Largest relative change of the brightness."""
+    paste: float = 0.0
+    """Probability that small ships of other training frames are put on the water of a picture, of a size that fits their
+    distance below the horizon."""
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    """Losses and assignment for tiny ships; all off by default, which leaves ultralytics' loss as it is. Every effect
+    fades out with the ship's size."""
+
+    nwd: float = 0.0
+    """Share of a tiny ship's box loss that is 1 - exp(-W2 / C), with W2 the Wasserstein distance of the boxes as
+    Gaussians (arXiv 2110.13389), instead of 1 - CIoU."""
+    assign: Literal["iou", "nwd"] = "iou"
+    """How well a box fits, when predictions are assigned to ships: CIoU, or for tiny ships exp(-W2 / C)."""
+    weight: float = 0.0
+    """Tiny ships count 1 + WEIGHT times in the box and score losses."""
+    below: float = 16.0
+    """Ships of sqrt(area) up to so many pixels of the training picture are tiny; the effect ends at twice that."""
+    nwd_scale: float | None = None
+    """C in pixels; none takes the mean size of the tiny ships that are trained on."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +288,7 @@ class TrainConfig:
     freeze: int = 0
     """Number of first layers to keep as they are."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    tiny: TinyConfig = field(default_factory=TinyConfig)
     out: Path = Path("runs/train")
     """Run folder; a number is added if it is there already."""
     resume: Path | None = None
