@@ -219,8 +219,8 @@ class AugmentConfig:
     value: float = 0.4
     """Largest relative change of the brightness."""
     paste: float = 0.0
-    """Probability that small ships of other training frames are put on the water of a picture, of a size that fits their
-    distance below the horizon."""
+    """Probability that small ships of other training frames are put on the water of a picture, where their size fits
+    their distance below the horizon."""
 
 
 @dataclass(frozen=True)
@@ -285,6 +285,9 @@ class TrainConfig:
     """Probability that four pictures are put together into one."""
     close_mosaic: int = 3
     """Last epochs that run without mosaic."""
+    balance: Literal["none", "sequence", "condition", "source"] = "none"
+    """Show rare sequences, conditions or sources more often: a group of n frames gets a share of sqrt(n). Epochs keep
+    their length."""
     freeze: int = 0
     """Number of first layers to keep as they are."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -6,20 +6,20 @@ a resumed run sees what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from wutdet.boxes import Letterbox
 from wutdet.config import AugmentConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.train.augment import MaritimeEffects
+from wutdet.train.balance import TrainingSampler, balance_of
 from wutdet.train.views import View, choose_view, keep_and_cover
 
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
@@ -37,6 +37,7 @@ class PictureSettings:
         whole_frames: share of pictures that show the whole frame although ``frame_size`` is given.
         mosaic: probability of a mosaic.
         first_plain_epoch: first epoch (0-based) without mosaics.
+        balance: groups that are to count alike, or ``none``.
     """
 
     imgsz: int
@@ -46,6 +47,7 @@ class PictureSettings:
     whole_frames: float
     mosaic: float
     first_plain_epoch: int
+    balance: str = "none"
 
 
 class FrameReader:
@@ -117,7 +119,7 @@ def jitter_colour(image: np.ndarray, strengths: tuple[float, float, float], rng:
 
 
 class TrainingPictures(TorchDataset):
-    """Items are addressed by (epoch, position); see TrainingSampler.
+    """Items are addressed by (epoch, row), or (epoch, row, n); see TrainingSampler.
 
     An item is a dict: ``img`` uint8 [3, H, W] RGB, ``cls`` float32 [N, 1], ``bboxes`` float32 [N, 4] (centre and
     size as a share of the picture), ``im_file``.
@@ -127,14 +129,15 @@ class TrainingPictures(TorchDataset):
         self.dataset, self.settings = dataset, settings
         self.reader = FrameReader(dataset)
         self.effects = MaritimeEffects(settings.augment)
+        self.balance = balance_of(dataset, settings.balance)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, address: tuple[int, int]) -> dict:
-        epoch, row = address
+    def __getitem__(self, address: tuple[int, ...]) -> dict:
+        epoch, row, *_ = address
         settings = self.settings
-        rng = np.random.default_rng((settings.seed, epoch, row))
+        rng = np.random.default_rng((settings.seed, *address))
         side = (settings.imgsz, settings.imgsz)
         if epoch < settings.first_plain_epoch and rng.random() < settings.mosaic:
             image, xyxy, category = self._mosaic(rng, row, side)
@@ -159,7 +162,8 @@ class TrainingPictures(TorchDataset):
         width, height = size_wh
         split_x, split_y = (round(rng.uniform(0.3, 0.7) * side) for side in size_wh)
         canvas = np.empty((height, width, 3), np.uint8)
-        rows = [row, *rng.integers(len(self.dataset), size=3)]
+        others = rng.integers(len(self), size=3) if self.balance is None else self.balance.draw(rng, 3)
+        rows = [row, *others]
         corners = [(0, 0, split_x, split_y), (split_x, 0, width, split_y), (0, split_y, split_x, height),
                    (split_x, split_y, width, height)]  # fmt: skip
         order = rng.permutation(4)
@@ -261,20 +265,6 @@ def collate(items: list[dict]) -> dict:
     }
 
 
-class TrainingSampler(Sampler):
-    """All frames once per epoch, in an order that depends on seed and epoch only; yields (epoch, row)."""
-
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(row)) for row in order])
-
-
 def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -287,7 +277,7 @@ def training_loader(dataset: Dataset, settings: PictureSettings, batch: int, wor
     return DataLoader(
         pictures,
         batch_size=batch,
-        sampler=TrainingSampler(len(pictures), settings.seed),
+        sampler=TrainingSampler(len(pictures), settings.seed, pictures.balance),
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,

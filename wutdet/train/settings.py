@@ -202,4 +202,5 @@ def picture_settings(config: TrainConfig):
         whole_frames=config.whole_frames,
         mosaic=config.mosaic,
         first_plain_epoch=max(config.epochs - config.close_mosaic, 0),
+        balance=config.balance,
     )

@@ -9,8 +9,8 @@ pixels that is eight pixels off, and falls by a third for one pixel.
 
 The remedy here is the normalised Gaussian Wasserstein distance (Wang et al., arXiv 2110.13389): a box is the Gaussian
 N(centre, diag(w^2 / 4, h^2 / 4)), the distance of two has a closed form, and exp(-distance / C) is a similarity that
-falls with pixels, not with shares of the box. It knows no scale, so it makes no sense for large ships: everything
-here fades out with the size of the ship (see ``smallness``), which the paper, on data of tiny objects alone, does not need.
+falls with pixels, not with shares of the box. It makes no sense for large ships, so everything here fades out with the
+size of the ship (see ``smallness``); the paper, on data of tiny objects alone, has no need of that.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Job:
     facts: Mapping = field(default_factory=dict)
     resume: Mapping | None = None
     bf16_on_cpu: bool = False
-    tiny: TinyConfig = TinyConfig()
+    tiny: TinyConfig = field(default_factory=TinyConfig)
     nwd_scale_px: float = DEFAULT_SCALE_PX
 
 
