@@ -20,6 +20,7 @@ from wutdet.config import AugmentConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.train.augment import MaritimeEffects
 from wutdet.train.balance import TrainingSampler, balance_of
+from wutdet.train.paste import Paster
 from wutdet.train.views import View, choose_view, keep_and_cover
 
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
@@ -130,6 +131,9 @@ class TrainingPictures(TorchDataset):
         self.reader = FrameReader(dataset)
         self.effects = MaritimeEffects(settings.augment)
         self.balance = balance_of(dataset, settings.balance)
+        self.paster = None
+        if settings.augment.paste > 0:
+            self.paster = Paster(dataset, settings.frame_size or settings.imgsz, self._draw)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -194,8 +198,13 @@ class TrainingPictures(TorchDataset):
         view = choose_view(
             rng, frame_wh, xyxy[~ignore], scale, size_wh, focus=augment.focus, flip=rng.random() < augment.flip
         )
-        image, shrink = self.reader.read(row, scale)
-        picture = draw_view(image, shrink, view)
+        (picture,) = self._draw(row, [view])
+        pasted, pasted_category = np.zeros((0, 4)), category[:0]
+        if self.paster is not None:
+            # A generator of its own: all else in the picture is as it is without pasted ships.
+            paste_rng = rng.spawn(1)[0]
+            if paste_rng.random() < augment.paste:
+                picture, pasted, pasted_category = self.paster(paste_rng, picture, row, view)
         picture = jitter_colour(picture, (augment.hue, augment.saturation, augment.value), rng)
         horizon = (horizon_row(frame_wh, xyxy, rng) * scale - view.origin_xy[1]) / size_wh[1]
         picture = self.effects(picture, horizon, int(rng.integers((1 << 31) - 1)))
@@ -208,7 +217,14 @@ class TrainingPictures(TorchDataset):
         boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, size_wh[1])
         if cover.any():
             picture = paint_over(picture, boxes[cover], boxes[keep])
-        return picture, boxes[keep], category[keep]
+        return picture, np.concatenate([boxes[keep], pasted]), np.concatenate([category[keep], pasted_category])
+
+    def _draw(self, row: int, views: list[View]) -> list[np.ndarray]:
+        """uint8 [H, W, 3] BGR: some views of one scale on a frame, which is read once."""
+        if not views:
+            return []
+        image, shrink = self.reader.read(row, views[0].scale)
+        return [draw_view(image, shrink, view) for view in views]
 
     def _fit_largest(self, rng: np.random.Generator, xyxy: np.ndarray, scale: float, size_wh: tuple[int, int]) -> float:
         """Mostly a smaller scale where a ship is larger than the picture: a close ship should be seen whole too."""
