@@ -172,7 +172,8 @@ def test_a_run_folder_gets_a_number_and_a_time_budget_ends_it(sea, tmp_path, no_
 def test_other_architectures_train(sea, tmp_path, repository_dir, model):
     if model.endswith(".yaml"):
         model = str(repository_dir / model)
-    result = run(tiny(sea, tmp_path / "run", model=model, epochs=1, imgsz=64))
+    # 96 x 77 pixels: a multiple of 16 is not enough for a model without predictions at stride 32.
+    result = run(tiny(sea, tmp_path / "run", model=model, epochs=1))
     again = run(tiny(sea, tmp_path / "next", model=str(result.best), epochs=1, imgsz=64, eval_every=5))
     assert again.epochs == 1
 
