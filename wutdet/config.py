@@ -244,6 +244,9 @@ class TrainConfig:
     """Side of the square training input in pixels."""
     frame_size: int | None = None
     """Long side to which frames are scaled before crops of IMGSZ are taken; none means IMGSZ (whole frames)."""
+    max_scale: float | None = None
+    """Frames are enlarged at most so many times, in training and later (the checkpoint and its artefacts say so): small
+    photographs among large frames then stay as they are. None: every frame's long side becomes FRAME_SIZE."""
     whole_frames: float = 0.15
     """With FRAME_SIZE: share of pictures that show the whole frame instead of a crop, for ships close by."""
     batch: int = 16

@@ -30,6 +30,7 @@ class Checkpoint:
         names: category names by index.
         stride: coarsest stride in pixels.
         imgsz: long side it was trained with in pixels (640 where unknown).
+        max_scale: frames are enlarged at most so many times; None where it was trained without such a limit.
         end2end: the NMS-free head is in use.
         architecture: name of its definition, for example ``yolo26n``.
         provenance: what the file says of its origin (``license``, ``train_data``, ``threshold``, ...).
@@ -47,6 +48,7 @@ class Checkpoint:
     provenance: Mapping[str, Any]
     digest: str
     packed: Mapping[str, PackedWeight] = field(default_factory=dict)
+    max_scale: float | None = None
 
 
 def load_checkpoint(
@@ -125,6 +127,7 @@ def _ready(model, names, facts, path: Path, category: str | None, head: str, dig
         provenance=facts,
         digest=digest,
         packed=packed,
+        max_scale=facts.pop("max_scale", None),
     )
 
 
@@ -339,6 +342,7 @@ class TorchBackend:
             license=str(checkpoint.provenance.get("license", "unknown")),
             train_data=str(checkpoint.provenance.get("train_data", "")),
             threshold=checkpoint.provenance.get("threshold"),
+            max_scale=checkpoint.max_scale,
         )
 
     def infer(self, images: np.ndarray) -> np.ndarray:

@@ -141,6 +141,7 @@ def _train(
         workers=settings["workers"],
         facts={
             "imgsz": eval_size(config),
+            **({} if config.max_scale is None else {"max_scale": config.max_scale}),
             "architecture": Path(definition).stem,
             "train_data": train.name or Path(config.data).name,
             "license": "AGPL-3.0",

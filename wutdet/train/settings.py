@@ -36,6 +36,8 @@ def check(config: TrainConfig) -> None:
     if config.frame_size is not None and config.frame_size < config.imgsz:
         raise UsageError(f"--frame-size {config.frame_size} is below --imgsz {config.imgsz}",
                          hint="crops of IMGSZ are taken out of frames of FRAME_SIZE")  # fmt: skip
+    if config.max_scale is not None and not config.max_scale > 0:
+        raise UsageError(f"--max-scale must be above 0, received {config.max_scale}")
     for name, value in (("mosaic", config.mosaic), ("augment.probability", config.augment.probability),
                         ("augment.crop-probability", config.augment.crop_probability)):  # fmt: skip
         if not 0 <= value <= 1:
@@ -188,6 +190,7 @@ def picture_settings(config: TrainConfig):
     return PictureSettings(
         imgsz=config.imgsz,
         frame_size=config.frame_size,
+        max_scale=config.max_scale,
         augment=config.augment,
         seed=config.seed,
         whole_frames=config.whole_frames,
