@@ -37,6 +37,7 @@ class Checkpoint:
         digest: SHA-256 of the file.
         packed: low-bit weights of a network that was trained aware of them, by parameter name; ``model`` computes with
             the values they decode to.
+        packed_inputs: it was trained to see the inputs of these layers in the weights' format too.
     """
 
     model: Any
@@ -48,6 +49,7 @@ class Checkpoint:
     provenance: Mapping[str, Any]
     digest: str
     packed: Mapping[str, PackedWeight] = field(default_factory=dict)
+    packed_inputs: bool = False
     max_scale: float | None = None
 
 
@@ -127,6 +129,7 @@ def _ready(model, names, facts, path: Path, category: str | None, head: str, dig
         provenance=facts,
         digest=digest,
         packed=packed,
+        packed_inputs=bool(packed) and bool(facts["quantised"].get("inputs")),
         max_scale=facts.pop("max_scale", None),
     )
 
@@ -331,7 +334,7 @@ class TorchBackend:
         detect.max_det = max(300, max_det)
         self.model = checkpoint.model.to(self.device)
         self.batch = 1 if self.device.type == "cpu" else 8
-        self.packed = checkpoint.packed
+        self.packed, self.packed_inputs = checkpoint.packed, checkpoint.packed_inputs
         self.metadata = ArtefactMetadata(
             names=checkpoint.names,
             imgsz_hw=(checkpoint.imgsz, checkpoint.imgsz),

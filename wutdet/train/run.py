@@ -127,8 +127,10 @@ def _train(
 
         format, options = number_format(config.quantize)
         quantised = {"format": format, "options": options, "layers": trainable_parameters(model)}
-        make_aware(model, quantised["layers"], format, options)
-        _log.info("weights of %d convolutions are trained in %s", len(quantised["layers"]), config.quantize)
+        quantised["inputs"] = config.quantize_inputs
+        make_aware(model, quantised["layers"], format, options, config.quantize_inputs)
+        what = "weights and inputs" if config.quantize_inputs else "weights"
+        _log.info("%s of %d convolutions are trained in %s", what, len(quantised["layers"]), config.quantize)
     definition = str(model.yaml.get("yaml_file", config.model))
     job = Job(
         train=train,

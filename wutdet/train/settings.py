@@ -54,6 +54,11 @@ def check(config: TrainConfig) -> None:
         format, _ = number_format(config.quantize)
         if format == "hif8":
             raise UsageError("--quantize hif8 has no artefact to train for", hint="use int8")
+    if config.quantize_inputs and (config.quantize is None or format in ("int8", "int4")):
+        raise UsageError(
+            f"--quantize-inputs goes with a block format, received --quantize {config.quantize}",
+            hint="--quantize hif4, mxfp4 or nvfp4",
+        )
     if config.lr0 is not None and not 0 < config.lr0 <= 1:
         raise UsageError(f"--lr0 must be between 0 and 1, received {config.lr0}")
 
