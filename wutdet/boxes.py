@@ -58,20 +58,29 @@ class Letterbox:
     PAD_VALUE = 114
 
     @classmethod
-    def fit(cls, frame_wh: tuple[int, int], input_wh: tuple[int, int]) -> Letterbox:
-        """The largest scale at which the frame fits a fixed input, centred (odd padding goes right and below)."""
+    def fit(cls, frame_wh: tuple[int, int], input_wh: tuple[int, int], max_scale: float | None = None) -> Letterbox:
+        """The largest scale, up to ``max_scale``, at which the frame fits a fixed input.
+
+        The frame is centred (odd padding goes right and below).
+        """
         scale = min(input_wh[0] / frame_wh[0], input_wh[1] / frame_wh[1])
+        if max_scale is not None:
+            scale = min(scale, max_scale)
         scaled = tuple(max(1, round(side * scale)) for side in frame_wh)
         # The small shift decides x.5 the same way as ultralytics does, so that boxes agree to the pixel.
         pad = tuple(round((full - part) / 2 - 0.1) for full, part in zip(input_wh, scaled, strict=True))
         return cls(tuple(frame_wh), tuple(input_wh), scaled, pad, scale)
 
     @classmethod
-    def fit_long_side(cls, frame_wh: tuple[int, int], long_side: int, stride: int = 32) -> Letterbox:
-        """The long side becomes ``long_side``; both sides are padded up to a multiple of ``stride``."""
+    def fit_long_side(
+        cls, frame_wh: tuple[int, int], long_side: int, stride: int = 32, max_scale: float | None = None
+    ) -> Letterbox:
+        """The long side becomes ``long_side``, or as much as ``max_scale`` allows; both are padded up to ``stride``."""
         scale = long_side / max(frame_wh)
+        if max_scale is not None:
+            scale = min(scale, max_scale)
         scaled = (round(frame_wh[0] * scale), round(frame_wh[1] * scale))
-        return cls.fit(frame_wh, tuple(-(-side // stride) * stride for side in scaled))
+        return cls.fit(frame_wh, tuple(-(-side // stride) * stride for side in scaled), max_scale)
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
         """uint8 [H, W, 3] of size ``input_wh`` from a frame of size ``frame_wh`` (bilinear)."""

@@ -265,6 +265,9 @@ class TrainConfig:
     """Side of the square training input in pixels."""
     frame_size: int | None = None
     """Long side to which frames are scaled before crops of IMGSZ are taken; none means IMGSZ (whole frames)."""
+    max_scale: float | None = None
+    """Frames are enlarged at most so many times, in training and later (the checkpoint and its artefacts say so): small
+    photographs among large frames then stay as they are. None: every frame's long side becomes FRAME_SIZE."""
     whole_frames: float = 0.15
     """With FRAME_SIZE: share of pictures that show the whole frame instead of a crop, for ships close by."""
     batch: int = 16
@@ -303,6 +306,9 @@ class TrainConfig:
     quantize: str | None = None
     """Train aware of low-bit weights: int8, int4, mxfp4, nvfp4 or hif4, with options as in mxfp4:scale_rule=ceil. Start
     from a trained float checkpoint, with a low LR0; 'export --format' of the same name then rounds nothing more."""
+    quantize_inputs: bool = False
+    """With QUANTIZE: layers also see their inputs in that format, for accelerators whose products take both operands in
+    4 bits (artefacts of this project keep 8)."""
     minutes: float | None = None
     """Stop after so many minutes (at the end of an epoch)."""
     extra: tuple[str, ...] = ()
@@ -540,7 +546,8 @@ class LowbitConfig:
     models: tuple[str, ...] = ()
     """Checkpoints to quantise, or 'NAME=CHECKPOINT'."""
     trained: tuple[str, ...] = ()
-    """'NAME=CHECKPOINT' for each checkpoint of 'wutdet train --quantize' that was started from the model NAME."""
+    """'NAME=CHECKPOINT' for each checkpoint of 'wutdet train --quantize' that was started from the model NAME; one that
+    was trained with --quantize-inputs gives the A4 row, others give those of the other widths."""
     data: tuple[str, ...] = ()
     """Data sets to score on, or 'NAME=DATA'."""
     split: str = "val"

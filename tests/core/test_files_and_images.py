@@ -94,6 +94,16 @@ def test_letterbox_maps_back_exactly(width, height, input_width, input_height):
     np.testing.assert_allclose(back, corners, atol=2e-3 / min(box.scale, 1))
 
 
+def test_letterbox_enlarges_no_further_than_allowed():
+    small = boxes.Letterbox.fit((720, 480), (1920, 1088), 1.0)
+    assert (small.scale, small.scaled_wh, small.pad_lt) == (1.0, (720, 480), (600, 304))
+    by_side = boxes.Letterbox.fit_long_side((720, 480), 1920, 32, 1.5)
+    assert (by_side.scale, by_side.scaled_wh, by_side.input_wh) == (1.5, (1080, 720), (1088, 736))
+    large = (1920, 1080)
+    assert boxes.Letterbox.fit_long_side(large, 1280, 32, 1.0) == boxes.Letterbox.fit_long_side(large, 1280)
+    assert boxes.Letterbox.fit(large, (640, 640), 1.0) == boxes.Letterbox.fit(large, (640, 640))
+
+
 def test_letterbox_by_long_side_is_padded_to_the_stride():
     box = boxes.Letterbox.fit_long_side((1920, 1080), 1280)
     assert (box.scaled_wh, box.input_wh, box.pad_lt) == ((1280, 720), (1280, 736), (0, 8))

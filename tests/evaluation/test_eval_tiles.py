@@ -149,23 +149,27 @@ sides = st.integers(32, 2000)
     height=st.integers(1, 40),
     fixed=st.booleans(),
     stride=st.sampled_from([8, 32, 64]),
+    max_scale=st.sampled_from([None, 0.7, 1.0, 1.5]),
 )
 # The short side of 192.3 px is rounded to 192, a multiple of the stride, and so takes 0.2 % of the scale.
-@example(frame_wh=(79, 92), tile=0, width=7, height=1, fixed=False, stride=32)
+@example(frame_wh=(79, 92), tile=0, width=7, height=1, fixed=False, stride=32, max_scale=None)
 @settings(max_examples=200, deadline=None)
-def test_the_scale_is_that_at_which_the_letterbox_shows_a_tile(frame_wh, tile, width, height, fixed, stride):
+def test_the_scale_is_that_at_which_the_letterbox_shows_a_tile(frame_wh, tile, width, height, fixed, stride, max_scale):
     input_wh = (32 * width, 32 * height)
     backend = SimpleNamespace(fixed_input_wh=input_wh if fixed else None)
     imgsz = max(input_wh) if fixed else input_wh[0]
     detector = SimpleNamespace(imgsz=imgsz, stride=stride, backend=backend, max_det=100,
-                               category_names=("ship",), threshold=0.1)  # fmt: skip
+                               category_names=("ship",), threshold=0.1, max_scale=max_scale)  # fmt: skip
     if tile:
         detector = TiledDetector(detector, tile)
         x1, y1, x2, y2 = detector.windows(frame_wh)[0].tolist()
         shown_wh = (x2 - x1, y2 - y1)
     else:
         shown_wh = frame_wh
-    letterbox = Letterbox.fit(shown_wh, input_wh) if fixed else Letterbox.fit_long_side(shown_wh, imgsz, stride)
+    if fixed:
+        letterbox = Letterbox.fit(shown_wh, input_wh, max_scale)
+    else:
+        letterbox = Letterbox.fit_long_side(shown_wh, imgsz, stride, max_scale)
     assert NetworkInput.of(detector).scale(np.array([frame_wh])) == pytest.approx([letterbox.scale], rel=1e-12)
 
 

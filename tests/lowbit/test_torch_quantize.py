@@ -30,10 +30,10 @@ def oracle(x, format, options, seed=None):
         return quantize(x, format, rounding=rounding, rng=seed, backend="numpy", **options).dequantize("numpy")
 
 
-def ours(x, format, options, seed=None, device="cpu"):
+def ours(x, format, options, seed=None, device="cpu", native=False):
     rounding = "nearest" if seed is None else "stochastic"
     given = torch.from_numpy(np.array(x)).to(device)
-    out = fake_quantize(given, format, rounding=rounding, seed=seed, **options)
+    out = fake_quantize(given, format, rounding=rounding, seed=seed, native=native, **options)
     assert out.device.type == device
     return out.cpu().numpy()
 
@@ -41,8 +41,9 @@ def ours(x, format, options, seed=None, device="cpu"):
 def assert_equal(x, format, options, device="cpu"):
     for seed in (None, 0, 2**64 - 1):
         want = oracle(x, format, options, seed)
-        got = ours(x, format, options, seed, device)
-        np.testing.assert_array_equal(bits(got), bits(want), err_msg=f"{format} {options}, seed {seed}")
+        for native in (False, True):
+            got = ours(x, format, options, seed, device, native)
+            np.testing.assert_array_equal(bits(got), bits(want), err_msg=f"{format} {options}, seed {seed}, {native=}")
 
 
 @every_case

@@ -51,6 +51,20 @@ def test_dynamic_artefact_takes_the_smallest_rectangle(tmp_path):
     assert letterbox.pad_lt == (0, 12)
 
 
+def test_small_frames_are_enlarged_as_far_as_the_artefact_says(tmp_path):
+    props = ArtefactMetadata(("ship",), (320, 320), end2end=True, max_scale=2.0).to_props()
+    file = constant_model(tmp_path / "m.onnx", [[110, 110, 210, 210, 0.9, 0]], size=(320, 320), props=props)
+    frame = np.full((100, 100, 3), 255, np.uint8)
+    blob, letterbox = Detector(file).preprocess(frame)
+    assert (letterbox.scale, letterbox.pad_lt) == (2.0, (60, 60))
+    assert (blob[0, :, 60:260, 60:260] == 1).all() and blob.sum() < 3 * 320 * 320
+    np.testing.assert_allclose(Detector(file)(frame).xyxy, [[25, 25, 75, 75]])
+    assert Detector(file, max_scale=1.5).preprocess(frame)[1].scale == 1.5
+    assert Detector(constant_model(tmp_path / "n.onnx", [], size=(320, 320))).preprocess(frame)[1].scale == 3.2
+    with pytest.raises(UsageError, match="max_scale"):
+        Detector(file, max_scale=0)
+
+
 def test_threshold_is_the_artefacts_own(tmp_path):
     rows = [[0, 0, 9, 9, 0.5, 0], [20, 20, 40, 40, 0.2, 0]]
     props = ArtefactMetadata(("ship",), (320, 320), end2end=True, threshold=0.1).to_props()

@@ -93,11 +93,50 @@ def test_a_run_trains_through_the_rounding(sea, tmp_path):
     loaded = load_checkpoint(result.best)
     tensor = next(iter(loaded.packed.values())).tensor
     assert (tensor.format, tensor.options.scale_rule) == ("mxfp4", "ceil")
+    assert not loaded.packed_inputs
     content = checkpoint.load(result.best)
     types = {type(module) for module in content["model"].modules()}
     assert LowBitConv2d not in types
     plain = run(replace(config, out=tmp_path / "plain", quantize=None))
     assert not load_checkpoint(plain.best).packed
+
+
+@pytest.mark.parametrize("format", ["hif4", "mxfp4", "nvfp4"])
+def test_inputs_are_rounded_along_the_channels_of_each_pixel(format):
+    conv = layer(format)
+    conv.rounds_inputs = True
+    x = torch.randn(2, 10, 8, 9, requires_grad=True)
+    pixels = quantize(x.detach().numpy().transpose(0, 2, 3, 1).copy(), format, backend="numpy").dequantize("numpy")
+    seen = torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())
+    wanted = torch.nn.functional.conv2d(seen, conv.rounded_weight(), conv.bias, padding=1)
+    out = conv(x)
+    torch.testing.assert_close(out, wanted)
+    # Straight through: the gradient is that of the convolution.
+    out.sum().backward()
+    given = seen.requires_grad_()
+    torch.nn.functional.conv2d(given, conv.rounded_weight(), conv.bias, padding=1).sum().backward()
+    torch.testing.assert_close(x.grad, given.grad)
+
+
+def test_a_run_whose_inputs_are_rounded_says_so(sea, tmp_path):
+    config = TrainConfig(
+        data=str(sea),
+        out=tmp_path / "run",
+        epochs=1,
+        imgsz=96,
+        batch=4,
+        workers=0,
+        quantize="hif4",
+        quantize_inputs=True,
+    )
+    loaded = load_checkpoint(run(config).best)
+    assert loaded.packed and loaded.packed_inputs
+
+
+@pytest.mark.parametrize("format", [None, "int8", "int4"])
+def test_inputs_need_a_block_format(format, sea):
+    with pytest.raises(UsageError, match="block format"):
+        check(TrainConfig(data=str(sea), quantize=format, quantize_inputs=True))
 
 
 @pytest.mark.parametrize("text", ["hif5", "hif4:ties", "mxfp4:scale_rule=round", "hif8"])

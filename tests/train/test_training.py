@@ -17,6 +17,7 @@ import torch
 
 from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
 from wutdet.errors import ModelError
+from wutdet.runtime.detector import Detector
 from wutdet.train import checkpoint
 from wutdet.train.records import MetricsLog
 from wutdet.train.run import run
@@ -57,8 +58,8 @@ def finished(sea, tmp_path_factory):
     home.mkdir()
     before = files_below(sea.parent.parent)
     process = subprocess.run(
-        command(sea, "--epochs", 2, "--imgsz", 96, "--batch", 4, "--workers", 1, "--json", base / "out.json",
-                "out=" + str(base / "my run")),
+        command(sea, "--epochs", 2, "--imgsz", 96, "--batch", 4, "--workers", 1, "--max-scale", 0.5,
+                "--json", base / "out.json", "out=" + str(base / "my run")),
         env={**os.environ, "HOME": str(home), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, cwd=base,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -100,6 +101,7 @@ def test_the_checkpoint_says_what_it_is(finished):
     content = checkpoint.load(finished[0] / "weights" / "best.pt")
     assert content["wutdet"]["imgsz"] == 96 and content["wutdet"]["architecture"] == "yolo26n"
     assert (finished[0] / "weights" / "best.pt").stat().st_size < 6_000_000
+    assert content["wutdet"]["max_scale"] == 0.5 and Detector(finished[0] / "weights" / "best.pt").max_scale == 0.5
     weights = {value.dtype for key, value in content["model"].state_dict().items() if key.endswith("running_var")}
     assert weights == {torch.float32}, "batch norm statistics must not be rounded to float16"
 

@@ -167,6 +167,18 @@ def test_items_are_valid_training_input(sea, frame_size, mosaic):
     )
 
 
+@pytest.mark.parametrize("whole_frames", [0.0, 1.0])
+def test_frames_are_enlarged_no_further_than_allowed(sea, whole_frames):
+    dataset = load_dataset(sea, classes="ship")
+    longest = (dataset.xyxy[:, 2:] - dataset.xyxy[:, :2]).max()
+    plain = AugmentConfig(scale=0.0, crop=True)
+    for max_scale in (0.5, 1.0):
+        settings = settings_of(96, 4 * int(dataset.size_wh.max()), plain)
+        pictures = TrainingPictures(dataset, replace(settings, max_scale=max_scale, whole_frames=whole_frames))
+        sides = [pictures[(0, row)]["bboxes"].numpy()[:, 2:].max(initial=0) * 96 for row in range(len(dataset))]
+        assert 0 < max(sides) <= longest * max_scale + 1e-3
+
+
 def test_boxes_in_pictures_lie_on_the_hulls(sea):
     """The hulls are the only red things: the pixels under every box must be red, and (almost) no red outside."""
     dataset = load_dataset(sea, classes="ship")

@@ -117,8 +117,8 @@ def _loader(path: str, config: LowbitConfig) -> Callable[[], Detector]:
     return load
 
 
-def _trained_loaders(config: LowbitConfig, models: Mapping[str, str]) -> dict[tuple[str, str], Callable[[], Detector]]:
-    """By model and key of ``FORMATS``, which the checkpoint's packed weights tell."""
+def _trained_loaders(config: LowbitConfig, models: Mapping[str, str]) -> dict[tuple, Callable[[], Detector]]:
+    """By model, key of ``FORMATS`` and whether inputs were rounded in training too, which the checkpoint tells."""
     found = {}
     for text in config.trained:
         name, equals, path = text.partition("=")
@@ -128,15 +128,15 @@ def _trained_loaders(config: LowbitConfig, models: Mapping[str, str]) -> dict[tu
                 hint=f"models are {', '.join(models)}",
             )
         load = _loader(path, config)
-        packed = load().backend.packed
-        if not packed:
+        backend = load().backend
+        if not backend.packed:
             raise DataError(
                 "this checkpoint was not trained aware of its rounding", file=path, hint="'wutdet train --quantize'"
             )
-        tensor = next(iter(packed.values())).tensor
+        tensor = next(iter(backend.packed.values())).tensor
         for key, (format, options) in FORMATS.items():
             if format == tensor.format and all(getattr(tensor.options, k) == v for k, v in options):
-                found[name, key] = load
+                found[name, key, backend.packed_inputs] = load
                 break
     return found
 

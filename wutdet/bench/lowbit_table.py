@@ -105,7 +105,7 @@ def run_table(
     calibration: Sequence[np.ndarray],
     folder: Path,
     rows: Sequence[Row],
-    load_trained: Mapping[tuple[str, str], Callable[[], Detector]] | None = None,
+    load_trained: Mapping[tuple[str, str, bool], Callable[[], Detector]] | None = None,
 ) -> list[dict]:
     """Measures the rows that ``folder`` does not have yet.
 
@@ -115,8 +115,8 @@ def run_table(
         calibration: network inputs of training frames, float32 [1, 3, H, W].
         folder: gets ``rows.jsonl`` and the detections of every row.
         rows: the ways to quantise; the first must be the float row.
-        load_trained: (name of a model, format) -> the same for its checkpoint trained aware of that format; trained
-            rows without one are left out.
+        load_trained: (name of a model, format, inputs too) -> the same for its checkpoint trained aware of that
+            format; A4 rows take one whose inputs were rounded too. Trained rows without one are left out.
 
     Returns:
         All rows of the folder, as dicts: model, data, format, scheme, method, stats, the paired difference of AP to
@@ -129,7 +129,7 @@ def run_table(
         observed = None
         for row in rows:
             if row.trained:
-                make_row = (load_trained or {}).get((model, row.format))
+                make_row = (load_trained or {}).get((model, row.format, row.activations == "A4"))
                 if make_row is None:
                     continue
             else:

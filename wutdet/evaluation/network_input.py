@@ -23,6 +23,7 @@ class NetworkInput:
             (= ``height``), both sides are rounded to whole pixels and then up to multiples of the stride. A short side
             that was rounded down to just a multiple takes a little of the scale. 0 where the input is fixed or not
             known so precisely.
+        max_scale: frames are enlarged at most so many times; None: as many as the input is larger.
         tile: side of the tiles in pixels of the frame; 0 where only whole frames are looked at. Where tiles are looked
             at beside the whole frame, the tiles show ships larger, and their scale is the one that counts.
     """
@@ -31,6 +32,7 @@ class NetworkInput:
     height: int
     tile: int = 0
     stride: int = 0
+    max_scale: float | None = None
 
     @classmethod
     def of_long_side(cls, pixels: int | None) -> NetworkInput | None:
@@ -43,10 +45,11 @@ class NetworkInput:
         tile = 0
         if isinstance(detector, TiledDetector):
             detector, tile = detector.detector, detector.tile
+        max_scale = getattr(detector, "max_scale", None)
         fixed_wh = getattr(getattr(detector, "backend", None), "fixed_input_wh", None)
         if fixed_wh:
-            return cls(*fixed_wh, tile)
-        return cls(detector.imgsz, detector.imgsz, tile, detector.stride)
+            return cls(*fixed_wh, tile, max_scale=max_scale)
+        return cls(detector.imgsz, detector.imgsz, tile, detector.stride, max_scale)
 
     def scale(self, frame_wh: np.ndarray) -> np.ndarray:
         """float64 [M]: pixels of the input per pixel of the frame, for frames of size ``frame_wh`` [M, 2]."""
@@ -55,6 +58,9 @@ class NetworkInput:
             shown = np.minimum(shown, self.tile)  # a side of the frame shorter than a tile is taken whole
         input_wh = np.array([self.width, self.height])
         if self.stride:
-            pixels = np.maximum(np.rint(shown * (self.width / shown.max(axis=1, keepdims=True))), 1)
+            pixels = np.maximum(np.rint(shown * self._limited(self.width / shown.max(axis=1, keepdims=True))), 1)
             input_wh = np.ceil(pixels / self.stride) * self.stride
-        return (input_wh / shown).min(axis=1)
+        return self._limited((input_wh / shown).min(axis=1))
+
+    def _limited(self, scale: np.ndarray) -> np.ndarray:
+        return scale if self.max_scale is None else np.minimum(scale, self.max_scale)

@@ -33,6 +33,7 @@ def describe(
         source_digest=checkpoint.digest,
         train_data=str(facts.get("train_data", "")),
         threshold=facts.get("threshold"),
+        max_scale=checkpoint.max_scale,
     )
 
 

@@ -118,6 +118,8 @@ def run(config: ExportConfig) -> ExportResult:
     from wutdet.runtime.torch_backend import load_checkpoint
 
     checkpoint = load_checkpoint(path, arch=config.arch, category=config.category, head=config.head)
+    if calibration is not None:
+        calibration = replace(calibration, max_scale=checkpoint.max_scale)
     names = ("ship",) if config.category is not None else checkpoint.names
     metadata = describe(checkpoint, names, imgsz_hw, config.format)
     model, metadata = _float_graph(checkpoint, metadata, calibration, gate_frames)

@@ -86,10 +86,15 @@ def round_inputs_blocks(layers: Mapping[str, torch.nn.Conv2d], format: str, **op
     Returns:
         Handles; ``remove()`` of each undoes it.
     """
-    from wutdet.lowbit.torch_quantize import fake_quantize
 
     def hook(layer, arguments):
-        pixels = arguments[0].permute(0, 2, 3, 1)
-        return (fake_quantize(pixels, format, **options).permute(0, 3, 1, 2),)
+        return (round_pixels(arguments[0], format, **options),)
 
     return [layer.register_forward_pre_hook(hook) for layer in layers.values()]
+
+
+def round_pixels(x: torch.Tensor, format: str, **options) -> torch.Tensor:
+    """[B, C, H, W] in a block format, groups along the channels of each pixel; the gradient passes straight through."""
+    from wutdet.lowbit.torch_quantize import fake_quantize
+
+    return fake_quantize(x.permute(0, 2, 3, 1), format, **options).permute(0, 3, 1, 2)

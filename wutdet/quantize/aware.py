@@ -1,4 +1,5 @@
-"""Quantisation-aware training: convolutions that use their rounded weights, and learn through the rounding.
+"""Quantisation-aware training: convolutions that use their rounded weights (and, if wanted, see rounded inputs), and
+learn through the rounding.
 
 The parameters stay float ("master weights"); what is computed with are their values in the low-bit format, by the very
 quantiser that the artefact is made with. Batch norm stays as it is: folded, its factor becomes the packed weight's
@@ -16,6 +17,7 @@ from wutdet.errors import ModelError
 from wutdet.lowbit import quantize
 from wutdet.lowbit.options import options_for
 from wutdet.lowbit.torch_quantize import fake_quantize
+from wutdet.quantize.activations import round_pixels
 from wutdet.quantize.weights import PackedWeight, to_rows
 
 
@@ -24,11 +26,15 @@ class LowBitConv2d(nn.Conv2d):
 
     Attributes:
         lowbit: format and options, as ``fake_quantize`` takes them.
+        rounds_inputs: what it sees is rounded too, in the same format with groups along the channels of each pixel.
     """
 
     lowbit: tuple[str, dict]
+    rounds_inputs: bool
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.rounds_inputs:
+            x = round_pixels(x, self.lowbit[0], **self.lowbit[1])
         return self._conv_forward(x, self.rounded_weight(), self.bias)
 
     def rounded_weight(self) -> torch.Tensor:
@@ -39,13 +45,16 @@ class LowBitConv2d(nn.Conv2d):
         return fake_quantize(rows, format, **options).reshape(o, h, w, i).permute(0, 3, 1, 2)
 
 
-def make_aware(model: nn.Module, names: Sequence[str], format: str, options: Mapping) -> None:
+def make_aware(
+    model: nn.Module, names: Sequence[str], format: str, options: Mapping, rounds_inputs: bool = False
+) -> None:
     """Makes layers compute with rounded weights, in place.
 
     Args:
         model: the network.
         names: of the convolutions' weights, such as ``model.2.cv1.conv.weight``.
         format: a low-bit format, and its options.
+        rounds_inputs: layers also round what they see.
 
     Raises:
         UsageError: no such format or option.
@@ -54,7 +63,7 @@ def make_aware(model: nn.Module, names: Sequence[str], format: str, options: Map
     for name in names:
         layer = model.get_submodule(name.removesuffix(".weight"))
         layer.__class__ = LowBitConv2d
-        layer.lowbit = (format, dict(options))
+        layer.lowbit, layer.rounds_inputs = (format, dict(options)), rounds_inputs
 
 
 def make_plain(model: nn.Module) -> None:
@@ -62,7 +71,7 @@ def make_plain(model: nn.Module) -> None:
     for layer in model.modules():
         if isinstance(layer, LowBitConv2d):
             layer.__class__ = nn.Conv2d
-            del layer.lowbit
+            del layer.lowbit, layer.rounds_inputs
 
 
 def trainable_parameters(model: nn.Module) -> list[str]:

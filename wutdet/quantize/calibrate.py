@@ -29,12 +29,14 @@ class CalibrationSet:
         split: the split they come from; empty where the data set has none.
         seed: that chose them.
         digest: SHA-256 over the frames' paths and their files' bytes.
+        max_scale: frames are enlarged at most so many times, as the model asks.
     """
 
     dataset: Dataset
     split: str
     seed: int
     digest: str
+    max_scale: float | None = None
 
     def network_inputs(self, imgsz_hw: tuple[int, int]) -> Iterable[np.ndarray]:
         """float32 [1, 3, H, W] per frame, letterboxed as at run time.
@@ -45,7 +47,7 @@ class CalibrationSet:
         height, width = imgsz_hw
         for row in range(len(self.dataset)):
             frame = self.dataset.read_image(row)
-            letterbox = Letterbox.fit((frame.shape[1], frame.shape[0]), (width, height))
+            letterbox = Letterbox.fit((frame.shape[1], frame.shape[0]), (width, height), self.max_scale)
             yield to_network_input(letterbox.apply(frame))
 
     def evenly(self, count: int, without: Collection[int] = ()) -> list[int]:

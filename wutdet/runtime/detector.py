@@ -35,6 +35,8 @@ class Detector:
         iou: NMS threshold, for models that need NMS.
         max_det: most boxes per frame. NMS-free artefacts have their own limit as well (their output's length).
         imgsz: long side of the network input in pixels; only for checkpoints and dynamic artefacts.
+        max_scale: frames smaller than the input are enlarged at most so many times; ``None`` takes the limit that the
+            model states, if any.
         category: use only this category of the model; it becomes category 0.
         arch: architecture of a .safetensors state dict, for example ``yolo26n``.
         device: for checkpoints: ``auto``, ``cpu``, ``0``, ``cuda:1``.
@@ -46,6 +48,7 @@ class Detector:
         imgsz: long side of the network input in pixels.
         stride: coarsest stride of the network in pixels.
         metadata: ``wutdet.runtime.metadata.ArtefactMetadata``.
+        max_scale: how many times frames are enlarged at most; ``None``: as many as the input is larger.
         threshold: the score threshold in use.
         backend: the running backend.
 
@@ -68,6 +71,7 @@ class Detector:
         iou: float = 0.7,
         max_det: int = 300,
         imgsz: int | None = None,
+        max_scale: float | None = None,
         category: str | None = None,
         arch: str | None = None,
         device: str = "auto",
@@ -108,6 +112,9 @@ class Detector:
         self.category_names = tuple(names)
         self.stride = int(self.metadata.stride)
         self.imgsz = self._input_size(imgsz)
+        if max_scale is not None and not max_scale > 0:
+            raise UsageError(f"max_scale must be above 0, received {max_scale}")
+        self.max_scale = self.metadata.max_scale if max_scale is None else float(max_scale)
         self.threshold = self._threshold(conf)
         self.iou, self.max_det, self._only = float(iou), int(max_det), only
         # In one pass what letterbox.apply and to_network_input do, with the same result.
@@ -182,8 +189,8 @@ class Detector:
     def _fit(self, frame: np.ndarray) -> Letterbox:
         frame_wh = (frame.shape[1], frame.shape[0])
         if self.backend.fixed_input_wh is not None:
-            return Letterbox.fit(frame_wh, self.backend.fixed_input_wh)
-        return Letterbox.fit_long_side(frame_wh, self.imgsz, self.stride)
+            return Letterbox.fit(frame_wh, self.backend.fixed_input_wh, self.max_scale)
+        return Letterbox.fit_long_side(frame_wh, self.imgsz, self.stride, self.max_scale)
 
     def postprocess(self, output: np.ndarray, letterbox: Letterbox) -> Detections:
         """Boxes in frame pixels from the network's output [1, ...] for one frame."""

@@ -78,6 +78,8 @@ class ArtefactMetadata:
         weight_format: ``fp32``, ``int8``, or the format of packed weights: ``int4``, ``mxfp4``, ``nvfp4``, ``hif4``.
         normalise: range of the input values.
         threshold: the score threshold that this very artefact works best with (maximum F1), where measured.
+        max_scale: frames smaller than the input are enlarged at most so many times (wutdet's own letterbox; other
+            readers enlarge them to the full input).
         accuracy: measured COCO statistics with their protocol, where measured.
         calibration: split, number of frames, seed, method and digest of the calibration list (int8).
         gate: result of the acceptance gate.
@@ -107,6 +109,7 @@ class ArtefactMetadata:
     source_digest: str = ""
     train_data: str = ""
     threshold: float | None = None
+    max_scale: float | None = None
     accuracy: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     quantisation: Mapping[str, Any] = field(default_factory=dict)

@@ -30,12 +30,14 @@ class Checkpoint:
         names: category names by index.
         stride: of which the sides of inputs are multiples, in pixels.
         imgsz: long side it was trained with in pixels (640 where unknown).
+        max_scale: frames are enlarged at most so many times; None where it was trained without such a limit.
         end2end: the NMS-free head is in use.
         architecture: name of its definition, for example ``yolo26n``.
         provenance: what the file says of its origin (``license``, ``train_data``, ``threshold``, ...).
         digest: SHA-256 of the file.
         packed: low-bit weights of a network that was trained aware of them, by parameter name; ``model`` computes with
             the values they decode to.
+        packed_inputs: it was trained to see the inputs of these layers in the weights' format too.
     """
 
     model: Any
@@ -47,6 +49,8 @@ class Checkpoint:
     provenance: Mapping[str, Any]
     digest: str
     packed: Mapping[str, PackedWeight] = field(default_factory=dict)
+    packed_inputs: bool = False
+    max_scale: float | None = None
 
 
 def load_checkpoint(
@@ -126,6 +130,8 @@ def _ready(model, names, facts, path: Path, category: str | None, head: str, dig
         provenance=facts,
         digest=digest,
         packed=packed,
+        packed_inputs=bool(packed) and bool(facts["quantised"].get("inputs")),
+        max_scale=facts.pop("max_scale", None),
     )
 
 
@@ -329,7 +335,7 @@ class TorchBackend:
         detect.max_det = max(300, max_det)
         self.model = checkpoint.model.to(self.device)
         self.batch = 1 if self.device.type == "cpu" else 8
-        self.packed = checkpoint.packed
+        self.packed, self.packed_inputs = checkpoint.packed, checkpoint.packed_inputs
         self.metadata = ArtefactMetadata(
             names=checkpoint.names,
             imgsz_hw=(checkpoint.imgsz, checkpoint.imgsz),
@@ -340,6 +346,7 @@ class TorchBackend:
             license=str(checkpoint.provenance.get("license", "unknown")),
             train_data=str(checkpoint.provenance.get("train_data", "")),
             threshold=checkpoint.provenance.get("threshold"),
+            max_scale=checkpoint.max_scale,
         )
 
     def infer(self, images: np.ndarray) -> np.ndarray:

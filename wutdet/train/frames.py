@@ -37,6 +37,7 @@ class PictureSettings:
         seed: of all choices.
         whole_frames: share of pictures that show the whole frame although ``frame_size`` is given.
         mosaic: probability of a mosaic.
+        max_scale: frames are enlarged at most so many times (before the random scale).
         first_plain_epoch: first epoch (0-based) without mosaics.
         balance: groups that are to count alike, or ``none``.
     """
@@ -47,6 +48,7 @@ class PictureSettings:
     seed: int
     whole_frames: float
     mosaic: float
+    max_scale: float | None
     first_plain_epoch: int
     balance: str = "none"
 
@@ -188,9 +190,13 @@ class TrainingPictures(TorchDataset):
         jitter = augment.scale
         if whole:
             fit = min(side / frame for side, frame in zip(size_wh, frame_wh, strict=True))
+            if settings.max_scale is not None:
+                fit = min(fit, settings.max_scale)
             scale = fit * rng.uniform(max(1 - jitter, 0.1), 1.0)
         else:
             scale = (settings.frame_size or settings.imgsz) / max(frame_wh)
+            if settings.max_scale is not None:
+                scale = min(scale, settings.max_scale)
             # Without frame_size a crop zooms in on far ships; with it, crops keep the scale of the evaluation.
             zoom = 1.0 if settings.frame_size is not None or not augment.crop else 1.5
             scale *= np.exp(rng.uniform(np.log(max(1 - jitter, 0.1)), np.log((1 + jitter) * zoom)))

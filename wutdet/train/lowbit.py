@@ -36,7 +36,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from wutdet.errors import UsageError, suggest
-from wutdet.lowbit import RandomHadamard, quantize
+from wutdet.lowbit import RandomHadamard
 from wutdet.lowbit.options import FORMATS, options_for
 from wutdet.lowbit.torch_quantize import fake_quantize
 
@@ -157,11 +157,7 @@ class Operands:
             return x.bfloat16().float()
         options = chosen.options_of(weight)
         rounding = "nearest" if seed is None else "stochastic"
-        if x.device.type != "cpu":
-            return fake_quantize(x.float(), chosen.format, rounding=rounding, seed=seed, **options)
-        # The native encoder gives the same bits and is faster.
-        values = quantize(x, chosen.format, rounding=rounding, rng=seed, **options).dequantize()
-        return torch.from_numpy(values)
+        return fake_quantize(x.float(), chosen.format, rounding=rounding, seed=seed, **options)
 
     def spread(self, x: torch.Tensor) -> torch.Tensor:
         """x S H / sqrt(d) along the last axis, filled up with zeros to a multiple of d; x itself without transform.

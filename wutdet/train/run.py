@@ -128,8 +128,10 @@ def _train(
 
         format, options = number_format(config.quantize)
         quantised = {"format": format, "options": options, "layers": trainable_parameters(model)}
-        make_aware(model, quantised["layers"], format, options)
-        _log.info("weights of %d convolutions are trained in %s", len(quantised["layers"]), config.quantize)
+        quantised["inputs"] = config.quantize_inputs
+        make_aware(model, quantised["layers"], format, options, config.quantize_inputs)
+        what = "weights and inputs" if config.quantize_inputs else "weights"
+        _log.info("%s of %d convolutions are trained in %s", what, len(quantised["layers"]), config.quantize)
     definition = str(model.yaml.get("yaml_file", config.model))
     job = Job(
         train=train,
@@ -142,6 +144,7 @@ def _train(
         workers=settings["workers"],
         facts={
             "imgsz": eval_size(config),
+            **({} if config.max_scale is None else {"max_scale": config.max_scale}),
             "architecture": Path(definition).stem,
             "train_data": train.name or Path(config.data).name,
             "license": "AGPL-3.0",

@@ -36,6 +36,8 @@ def check(config: TrainConfig) -> None:
     if config.frame_size is not None and config.frame_size < config.imgsz:
         raise UsageError(f"--frame-size {config.frame_size} is below --imgsz {config.imgsz}",
                          hint="crops of IMGSZ are taken out of frames of FRAME_SIZE")  # fmt: skip
+    if config.max_scale is not None and not config.max_scale > 0:
+        raise UsageError(f"--max-scale must be above 0, received {config.max_scale}")
     for name, value in (("mosaic", config.mosaic), ("augment.probability", config.augment.probability),
                         ("augment.crop-probability", config.augment.crop_probability),
                         ("augment.paste", config.augment.paste)):  # fmt: skip
@@ -60,6 +62,11 @@ def check(config: TrainConfig) -> None:
         format, _ = number_format(config.quantize)
         if format == "hif8":
             raise UsageError("--quantize hif8 has no artefact to train for", hint="use int8")
+    if config.quantize_inputs and (config.quantize is None or format in ("int8", "int4")):
+        raise UsageError(
+            f"--quantize-inputs goes with a block format, received --quantize {config.quantize}",
+            hint="--quantize hif4, mxfp4 or nvfp4",
+        )
     if config.lr0 is not None and not 0 < config.lr0 <= 1:
         raise UsageError(f"--lr0 must be between 0 and 1, received {config.lr0}")
 
@@ -197,6 +204,7 @@ def picture_settings(config: TrainConfig):
     return PictureSettings(
         imgsz=config.imgsz,
         frame_size=config.frame_size,
+        max_scale=config.max_scale,
         augment=config.augment,
         seed=config.seed,
         whole_frames=config.whole_frames,

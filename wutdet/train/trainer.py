@@ -126,7 +126,9 @@ class ShipTrainer(DetectionTrainer):
         if (self.epoch + 1) % self.job.eval_every and not last:
             return {}, None
         started = time.monotonic()
-        result = score(self.ema.ema, self.job.val, self.job.eval_size, self.device, self._val_batch())
+        result = score(
+            self.ema.ema, self.job.val, self.job.eval_size, self.device, self._val_batch(), self.job.pictures.max_scale
+        )
         self._validation_s = time.monotonic() - started
         fitness = result.stats["AP"] or 0.0
         if self.best_fitness is None or fitness > self.best_fitness:

@@ -18,7 +18,14 @@ from wutdet.runtime.decode import decode_output
 LOWEST_SCORE, NMS_IOU, MOST_BOXES = 0.001, 0.7, 100
 
 
-def predict(model: nn.Module, dataset: Dataset, long_side: int, device: torch.device, batch: int = 1) -> Detections:
+def predict(
+    model: nn.Module,
+    dataset: Dataset,
+    long_side: int,
+    device: torch.device,
+    batch: int = 1,
+    max_scale: float | None = None,
+) -> Detections:
     """Detections on every frame of a data set, in frame pixels.
 
     Frames are scaled so that the long side is ``long_side`` and padded to a multiple of the model's stride.
@@ -29,6 +36,7 @@ def predict(model: nn.Module, dataset: Dataset, long_side: int, device: torch.de
         long_side: in pixels of the network input.
         device: where the model lies.
         batch: frames per forward pass; only frames of equal input size share one.
+        max_scale: frames are enlarged at most so many times.
 
     Raises:
         DataError: a frame cannot be read.
@@ -38,7 +46,7 @@ def predict(model: nn.Module, dataset: Dataset, long_side: int, device: torch.de
         model.end2end = False  # the head that Detector uses: the figures here and those of 'wutdet eval' must agree
     stride = max(int(model.stride.max()), 32)
     parts = []
-    for rows, boxes, stack in _batches(dataset, long_side, stride, batch):
+    for rows, boxes, stack in _batches(dataset, long_side, stride, batch, max_scale):
         pictures = torch.from_numpy(stack).to(device).permute(0, 3, 1, 2).flip(1).float() / 255
         with torch.no_grad():
             output = model(pictures)
@@ -56,11 +64,12 @@ def predict(model: nn.Module, dataset: Dataset, long_side: int, device: torch.de
     return Detections.concatenate(parts) if parts else Detections.empty(dataset.category_names)
 
 
-def _batches(dataset: Dataset, long_side: int, stride: int, batch: int) -> Iterator[tuple]:
+def _batches(dataset: Dataset, long_side: int, stride: int, batch: int, max_scale: float | None) -> Iterator[tuple]:
     """Rows, letterboxes and pictures [B, H, W, 3], decoded one step ahead in a thread."""
 
     def read(rows: list[int]):
-        boxes = [Letterbox.fit_long_side(tuple(int(v) for v in dataset.size_wh[r]), long_side, stride) for r in rows]
+        sizes = [tuple(int(v) for v in dataset.size_wh[row]) for row in rows]
+        boxes = [Letterbox.fit_long_side(size, long_side, stride, max_scale) for size in sizes]
         return rows, boxes, np.stack([b.apply(dataset.read_image(r)) for r, b in zip(rows, boxes, strict=True)])
 
     groups: list[list[int]] = []
@@ -80,8 +89,15 @@ def _batches(dataset: Dataset, long_side: int, stride: int, batch: int) -> Itera
             yield current
 
 
-def score(model: nn.Module, dataset: Dataset, long_side: int, device: torch.device, batch: int = 1):
+def score(
+    model: nn.Module,
+    dataset: Dataset,
+    long_side: int,
+    device: torch.device,
+    batch: int = 1,
+    max_scale: float | None = None,
+):
     """The evaluation result (COCO protocol, at most 100 boxes a frame) of a model; see wutdet.evaluation.coco."""
     from wutdet.evaluation.coco import evaluate
 
-    return evaluate(dataset, predict(model, dataset, long_side, device, batch))
+    return evaluate(dataset, predict(model, dataset, long_side, device, batch, max_scale))
