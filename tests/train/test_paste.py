@@ -153,10 +153,10 @@ def test_a_cut_out_fades_into_ground_of_another_brightness():
 
 
 def test_only_whole_small_ships_that_stand_clear_are_cut_out(bay):
-    donors = Donors(bay, 320)
+    donors = Donors(bay, np.ones(len(bay)))
     side = bay.xyxy[donors.boxes][:, 2:] - bay.xyxy[donors.boxes][:, :2]
     assert len(donors.boxes) and side.max() <= 64 and not bay.ignore[donors.boxes].any()
-    assert len(Donors(bay, 1280).boxes) < len(donors.boxes)
+    assert len(Donors(bay, np.full(len(bay), 4.0)).boxes) < len(donors.boxes)
     rng = np.random.default_rng(0)
     for _ in range(50):
         chosen = donors.choose(rng, 3)
@@ -169,7 +169,7 @@ def test_ships_of_the_day_are_not_put_into_the_night(bay):
     conditions = np.zeros(len(bay), np.uint32)
     conditions[::2] = 4
     mixed = replace(bay, conditions=conditions)
-    donors = Donors(mixed, 320)
+    donors = Donors(mixed, np.ones(len(bay)))
     for row in range(6):
         for seed in range(8):
             chosen = donors.choose(np.random.default_rng(seed), row)

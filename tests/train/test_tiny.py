@@ -234,8 +234,9 @@ def test_c_is_the_mean_size_of_tiny_ships(sea):
     sides = (dataset.xyxy[kept][:, 2:] - dataset.xyxy[kept][:, :2]) * 80 / 160
     sizes = np.sqrt(sides.prod(axis=1))
     assert (sizes < 2 * 8).sum() and (sizes >= 2 * 8).sum(), "the data should have both"
-    assert scale_from(dataset, 80, 8.0) == pytest.approx(sizes[sizes < 16].mean())
-    assert scale_from(dataset, 80, 0.5) == DEFAULT_SCALE_PX
+    assert scale_from(dataset, 80, None, 8.0) == pytest.approx(sizes[sizes < 16].mean())
+    assert scale_from(dataset, 80, None, 0.5) == DEFAULT_SCALE_PX
+    assert scale_from(dataset, 1600, 0.5, 8.0) == pytest.approx(scale_from(dataset, 80, None, 8.0))
 
 
 def test_a_copy_of_the_model_needs_no_criterion(model):

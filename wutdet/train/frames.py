@@ -21,7 +21,7 @@ from wutdet.dataset.dataset import Dataset
 from wutdet.train.augment import MaritimeEffects
 from wutdet.train.balance import TrainingSampler, balance_of
 from wutdet.train.paste import Paster
-from wutdet.train.views import View, choose_view, keep_and_cover
+from wutdet.train.views import View, choose_view, frame_scale, keep_and_cover
 
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -51,6 +51,11 @@ class PictureSettings:
     max_scale: float | None
     first_plain_epoch: int
     balance: str = "none"
+
+    @property
+    def long_side(self) -> int:
+        """Long side of scaled frames in pixels."""
+        return self.frame_size or self.imgsz
 
 
 class FrameReader:
@@ -135,7 +140,7 @@ class TrainingPictures(TorchDataset):
         self.balance = balance_of(dataset, settings.balance)
         self.paster = None
         if settings.augment.paste > 0:
-            self.paster = Paster(dataset, settings.frame_size or settings.imgsz, self._draw)
+            self.paster = Paster(dataset, settings.long_side, settings.max_scale, self._draw)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -194,9 +199,7 @@ class TrainingPictures(TorchDataset):
                 fit = min(fit, settings.max_scale)
             scale = fit * rng.uniform(max(1 - jitter, 0.1), 1.0)
         else:
-            scale = (settings.frame_size or settings.imgsz) / max(frame_wh)
-            if settings.max_scale is not None:
-                scale = min(scale, settings.max_scale)
+            scale = float(frame_scale(frame_wh, settings.long_side, settings.max_scale))
             # Without frame_size a crop zooms in on far ships; with it, crops keep the scale of the evaluation.
             zoom = 1.0 if settings.frame_size is not None or not augment.crop else 1.5
             scale *= np.exp(rng.uniform(np.log(max(1 - jitter, 0.1)), np.log((1 + jitter) * zoom)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wutdet.dataset.dataset import Dataset
-from wutdet.train.views import View
+from wutdet.train.views import View, frame_scale
 
 #: Longer side of ships that are cut out, and the shortest side, in pixels of the training picture.
 LARGEST_SIDE, SMALLEST_SIDE = 64.0, 4.0
@@ -66,14 +66,14 @@ class Donors:
 
     Args:
         dataset: training frames.
-        long_side: to which frames are scaled, in pixels.
+        scales: float64 [M], of the frames, to training pictures.
     """
 
-    def __init__(self, dataset: Dataset, long_side: int):
+    def __init__(self, dataset: Dataset, scales: np.ndarray):
         self.dataset = dataset
         xyxy, image = np.asarray(dataset.xyxy), np.asarray(dataset.box_image)
         frame_wh = np.asarray(dataset.size_wh)[image]
-        side = (xyxy[:, 2:] - xyxy[:, :2]) * (long_side / frame_wh.max(axis=1, initial=1))[:, None]
+        side = (xyxy[:, 2:] - xyxy[:, :2]) * scales[image][:, None]
         margin = 0.25 * (xyxy[:, 2:] - xyxy[:, :2]).max(axis=1, initial=0)[:, None] + 3
         inside = (xyxy[:, :2] >= margin).all(axis=1) & (xyxy[:, 2:] <= frame_wh - margin).all(axis=1)
         good = inside & ~np.asarray(dataset.ignore)
@@ -124,12 +124,14 @@ class Paster:
     Args:
         dataset: training frames.
         long_side: to which frames are scaled, in pixels.
+        max_scale: they are enlarged at most so many times.
         draw: ``draw(row, views)`` gives the pictures of some views on a frame, all of one scale.
     """
 
-    def __init__(self, dataset: Dataset, long_side: int, draw):
+    def __init__(self, dataset: Dataset, long_side: int, max_scale: float | None, draw):
         self.dataset, self.draw = dataset, draw
-        self.donors = Donors(dataset, long_side)
+        self.scales = frame_scale(dataset.size_wh, long_side, max_scale)
+        self.donors = Donors(dataset, self.scales)
 
     def __call__(
         self, rng: np.random.Generator, picture: np.ndarray, row: int, view: View
@@ -156,7 +158,7 @@ class Paster:
             if chosen is None:
                 continue
             donor, boxes = chosen
-            scale = view.scale * max(frame_wh) / int(dataset.size_wh[donor].max())
+            scale = float(view.scale * self.scales[donor] / self.scales[row])
             found = [(place.find(rng, cut), box) for cut, box in self._cut(rng, donor, boxes, scale)]
             found = [(where, dataset.category[box]) for where, box in found if where is not None]
             if found:

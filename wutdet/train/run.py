@@ -153,7 +153,7 @@ def _train(
         resume=state,
         bf16_on_cpu=config.precision == "bf16",
         tiny=config.tiny,
-        nwd_scale_px=config.tiny.nwd_scale or scale_from(train, eval_size(config), config.tiny.below),
+        nwd_scale_px=config.tiny.nwd_scale or scale_from(train, eval_size(config), config.max_scale, config.tiny.below),
     )
     if state is not None and state["epoch"] >= config.epochs:
         return

@@ -24,6 +24,7 @@ from torch import nn
 from wutdet.config import TinyConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.runtime.offline import import_ultralytics
+from wutdet.train.views import frame_scale
 
 import_ultralytics()
 from ultralytics.utils.loss import BboxLoss, E2ELoss, v8DetectionLoss  # noqa: E402  (the environment comes first)
@@ -55,18 +56,19 @@ def wasserstein_similarity(first_xyxy: torch.Tensor, second_xyxy: torch.Tensor, 
     return torch.exp(-torch.sqrt(squared + 1e-7) / scale_px)  # the root alone has no gradient at equal boxes
 
 
-def scale_from(dataset: Dataset, long_side: int, below_px: float) -> float:
+def scale_from(dataset: Dataset, long_side: int, max_scale: float | None, below_px: float) -> float:
     """C in pixels for a data set: mean sqrt(area) of its tiny ships; DEFAULT_SCALE_PX where there are none.
 
     Args:
         dataset: frames to train on.
         long_side: to which frames are scaled, in pixels.
+        max_scale: they are enlarged at most so many times.
         below_px: as TinyConfig.below.
     """
     kept = ~np.asarray(dataset.ignore)
     xyxy = np.asarray(dataset.xyxy)[kept]
-    longest = np.asarray(dataset.size_wh).max(axis=1, initial=1)[np.asarray(dataset.box_image)[kept]]
-    size = np.sqrt(np.prod(np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0), axis=1)) * long_side / longest
+    scale = frame_scale(dataset.size_wh, long_side, max_scale)[np.asarray(dataset.box_image)[kept]]
+    size = np.sqrt(np.prod(np.maximum(xyxy[:, 2:] - xyxy[:, :2], 0), axis=1)) * scale
     tiny = size[(size > 0) & (size < 2 * below_px)]
     return float(tiny.mean()) if len(tiny) else DEFAULT_SCALE_PX
 
