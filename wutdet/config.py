@@ -179,6 +179,28 @@ class StatsConfig:
     """Class map, as for 'data convert'."""
 
 
+@dataclass(frozen=True)
+class AdviseConfig:
+    """Say which input size, crops, tiles, head and recipe fit the sizes of the ships, and why."""
+
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    split: str = "train"
+    """Split to look at (all frames where DATA has no splits)."""
+    budget_ms: float | None = None
+    """Most milliseconds that one frame may take; MODEL is then timed here, and larger inputs are ruled out."""
+    model: str | None = None
+    """With BUDGET_MS: artefact (.onnx) or checkpoint like the one that is to be trained."""
+    threads: int = 0
+    """With BUDGET_MS: CPU threads; 0 means all cores."""
+    out: Path | None = None
+    """Write the text to this file as well."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    classes: str = "ship"
+    """Class map, as for 'train'."""
+
+
 # --- train -----------------------------------------------------------------------------------------------------
 
 
@@ -247,8 +269,11 @@ class TrainConfig:
 
     data: Positional[str]
     """A data description (.yaml), an annotation file, or a folder."""
+    recipe: str = "default"
+    """Set of defaults to start from; options given beside it win: default, full-frames, tiles, tiles-and-frames,
+    small-ships or far-ships-p2. 'wutdet data advise DATA' says which fits."""
     model: str = "yolo26n"
-    """Architecture (yolo26n, yolo11n, yolo26n-p2, ..., or a .yaml) or checkpoint (.pt)."""
+    """Architecture (yolo26n, yolo11n, yolo26n-p2, yolo26n-p2ship, ..., or a .yaml) or checkpoint (.pt)."""
     weights: Path | None = None
     """Starting weights for MODEL: a checkpoint (.pt) or a state dict (.safetensors); none means from scratch."""
     val: str | None = None

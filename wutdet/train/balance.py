@@ -11,7 +11,6 @@ import logging
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
 
 from wutdet.config import SplitConfig
 from wutdet.dataset.dataset import Dataset
@@ -90,7 +89,7 @@ def balance_of(dataset: Dataset, by: str) -> Balance | None:
     return made
 
 
-class TrainingSampler(Sampler):
+class TrainingSampler:
     """The frames of an epoch, by seed and epoch only: all frames once, or as ``balance`` deals them.
 
     Yields addresses of pictures: (epoch, row), and (epoch, row, n) where a frame comes for the n-th time after its
