@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,3 +137,11 @@ def test_the_command_prints_and_writes(sea, tmp_path, capsys):
 def test_a_model_is_timed_by_its_pixels(sea, artefact):
     per_megapixel = module.ms_per_megapixel(str(artefact("yolo26n", "nms", "fp32")), (160, 128), threads=1)
     assert 0 < per_megapixel < 1e6
+
+
+def test_advice_needs_no_torch(sea):
+    code = (
+        "import sys; from wutdet.cli import run; run(sys.argv[1:]); "
+        "assert not {'torch', 'ultralytics'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, "data", "advise", str(sea)], check=True, capture_output=True)
