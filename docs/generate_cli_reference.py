@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 
 from wutdet import cli, config
+from wutdet.recipes import RECIPES
 
 
 def reference() -> str:
@@ -18,8 +19,11 @@ def reference() -> str:
     for command, node in sections.items():
         lines += [f"## wutdet {command}", "", ast.get_docstring(node), "", *_table(node)]
         if command == "train":
-            augment = classes["AugmentConfig"]
-            lines += ["### --augment.*", "", ast.get_docstring(augment), "", *_table(augment)]
+            lines += ["### --recipe", "", "| recipe | means |", "| --- | --- |"]
+            lines += [f"| `{recipe.name}` | {recipe.meaning} |" for recipe in RECIPES.values()] + [""]
+            for name, group in (("augment", "AugmentConfig"), ("tiny", "TinyConfig")):
+                node = classes[group]
+                lines += [f"### --{name}.*", "", " ".join(ast.get_docstring(node).split()), "", *_table(node)]
         if command == "bench":
             for name, group in (("bakeoff", "BakeoffConfig"), ("lowbit", "LowbitConfig")):
                 node = classes[group]

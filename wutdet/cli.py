@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data audit": ("AuditConfig", "wutdet.dataset.audit:run"),
     "data merge": ("MergeConfig", "wutdet.dataset.merge:run"),
     "data stats": ("StatsConfig", "wutdet.dataset.stats:run"),
+    "data advise": ("AdviseConfig", "wutdet.train.advise:run"),
     "train": ("TrainConfig", "wutdet.train.run:run"),
     "eval": ("EvalConfig", "wutdet.scorecard:run_eval"),
     "score": ("ScoreConfig", "wutdet.scorecard:run_score"),
@@ -38,6 +39,7 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   data audit DATA...         damage, wrong boxes, duplicates, leaks between splits
   data merge PART... --out   several sets as one, without duplicates and without what resembles a training set
   data stats DATA            counts, sizes, density, scenes, conditions
+  data advise DATA           input size, crops, head and recipe that fit the sizes of the ships, and why
   train DATA                 train a detector
   eval MODEL [MODEL] DATA    score a checkpoint or artefact, or compare two
   score GT.json DT.json...   score COCO result files, or compare two
@@ -85,7 +87,13 @@ def parse(config_class: type, command: str, arguments: list[str]):
             rewritten += [f"--{key}", value]
         else:
             rewritten.append(word)
-    return tyro.cli(config_class, prog=f"wutdet {command}", args=rewritten)
+    if "recipe" not in names:
+        return tyro.cli(config_class, prog=f"wutdet {command}", args=rewritten)
+    from wutdet.recipes import settings_of
+
+    name, _ = _take_option(rewritten, "--recipe")
+    default = config_class(**{"data": tyro.MISSING, **settings_of(name or "default")})
+    return tyro.cli(config_class, prog=f"wutdet {command}", args=rewritten, default=default)
 
 
 def _find_command(arguments: list[str]) -> tuple[str, list[str]]:

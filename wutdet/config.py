@@ -179,6 +179,28 @@ class StatsConfig:
     """Class map, as for 'data convert'."""
 
 
+@dataclass(frozen=True)
+class AdviseConfig:
+    """Say which input size, crops, tiles, head and recipe fit the sizes of the ships, and why."""
+
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    split: str = "train"
+    """Split to look at (all frames where DATA has no splits)."""
+    budget_ms: float | None = None
+    """Most milliseconds that one frame may take; MODEL is then timed here, and larger inputs are ruled out."""
+    model: str | None = None
+    """With BUDGET_MS: artefact (.onnx) or checkpoint like the one that is to be trained."""
+    threads: int = 0
+    """With BUDGET_MS: CPU threads; 0 means all cores."""
+    out: Path | None = None
+    """Write the text to this file as well."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    classes: str = "ship"
+    """Class map, as for 'train'."""
+
+
 # --- train -----------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +240,27 @@ class AugmentConfig:
     """Largest relative change of the saturation."""
     value: float = 0.4
     """Largest relative change of the brightness."""
+    paste: float = 0.0
+    """Probability that small ships of other training frames are put on the water of a picture, where their size fits
+    their distance below the horizon."""
+
+
+@dataclass(frozen=True)
+class TinyConfig:
+    """Losses and assignment for tiny ships; all off by default, which leaves ultralytics' loss as it is. Every effect
+    fades out with the ship's size."""
+
+    nwd: float = 0.0
+    """Share of a tiny ship's box loss that is 1 - exp(-W2 / C), with W2 the Wasserstein distance of the boxes as
+    Gaussians (arXiv 2110.13389), instead of 1 - CIoU."""
+    assign: Literal["iou", "nwd"] = "iou"
+    """How well a box fits, when predictions are assigned to ships: CIoU, or for tiny ships exp(-W2 / C)."""
+    weight: float = 0.0
+    """Tiny ships count 1 + WEIGHT times in the box and score losses."""
+    below: float = 16.0
+    """Ships of sqrt(area) up to so many pixels of the training picture are tiny; the effect ends at twice that."""
+    nwd_scale: float | None = None
+    """C in pixels; none takes the mean size of the tiny ships that are trained on."""
 
 
 @dataclass(frozen=True)
@@ -226,8 +269,11 @@ class TrainConfig:
 
     data: Positional[str]
     """A data description (.yaml), an annotation file, or a folder."""
+    recipe: str = "default"
+    """Set of defaults to start from; options given beside it win: default, full-frames, tiles, tiles-and-frames,
+    small-ships or far-ships-p2. 'wutdet data advise DATA' says which fits."""
     model: str = "yolo26n"
-    """Architecture (yolo26n, yolo11n, yolo26n-p2, ..., or a .yaml) or checkpoint (.pt)."""
+    """Architecture (yolo26n, yolo11n, yolo26n-p2, yolo26n-p2ship, ..., or a .yaml) or checkpoint (.pt)."""
     weights: Path | None = None
     """Starting weights for MODEL: a checkpoint (.pt) or a state dict (.safetensors); none means from scratch."""
     val: str | None = None
@@ -267,9 +313,13 @@ class TrainConfig:
     """Probability that four pictures are put together into one."""
     close_mosaic: int = 3
     """Last epochs that run without mosaic."""
+    balance: Literal["none", "sequence", "condition", "source"] = "none"
+    """Show rare sequences, conditions or sources more often: a group of n frames gets a share of sqrt(n). Epochs keep
+    their length."""
     freeze: int = 0
     """Number of first layers to keep as they are."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    tiny: TinyConfig = field(default_factory=TinyConfig)
     out: Path = Path("runs/train")
     """Run folder; a number is added if it is there already."""
     resume: Path | None = None

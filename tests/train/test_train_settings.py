@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wutdet.config import AugmentConfig, TrainConfig
+from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
 from wutdet.errors import DataError, UsageError
 from wutdet.train.run import run, training_frames, validation_frames
 from wutdet.train.settings import check, extra_settings, picture_settings, resumed_config, ultralytics_settings
@@ -21,6 +21,11 @@ from wutdet.train.settings import check, extra_settings, picture_settings, resum
         ({"frame_size": 320}, "--frame-size 320 is below"),
         ({"mosaic": 1.5}, "--mosaic is a probability"),
         ({"augment": AugmentConfig(probability=-1)}, "--augment.probability"),
+        ({"augment": AugmentConfig(paste=2)}, "--augment.paste is a probability"),
+        ({"tiny": TinyConfig(nwd=1.5)}, "--tiny.nwd is a share"),
+        ({"tiny": TinyConfig(weight=-1)}, "--tiny.weight must be at least 0"),
+        ({"tiny": TinyConfig(below=0)}, "--tiny.below must be above 0"),
+        ({"tiny": TinyConfig(nwd_scale=-3)}, "--tiny.nwd-scale must be above 0"),
         ({"minutes": 0.0}, "--minutes"),
         ({"lr0": 3.0}, "--lr0"),
         ({"extra": ("bx=7.5",)}, r"does not take 'bx'\. Did you mean 'box'\?"),

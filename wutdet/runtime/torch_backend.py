@@ -28,7 +28,7 @@ class Checkpoint:
     Attributes:
         model: ultralytics DetectionModel, float32, eval mode, batch norm folded, on the CPU.
         names: category names by index.
-        stride: coarsest stride in pixels.
+        stride: of which the sides of inputs are multiples, in pixels.
         imgsz: long side it was trained with in pixels (640 where unknown).
         max_scale: frames are enlarged at most so many times; None where it was trained without such a limit.
         end2end: the NMS-free head is in use.
@@ -122,7 +122,8 @@ def _ready(model, names, facts, path: Path, category: str | None, head: str, dig
     return Checkpoint(
         model=model,
         names=names,
-        stride=int(max(model.stride)),
+        # Without predictions at stride 32, features of that stride are still computed and put together with finer ones.
+        stride=max(int(max(model.stride)), 32),
         imgsz=int(facts.pop("imgsz", 640)),
         end2end=bool(detect.end2end),
         architecture=str(facts.pop("architecture", "") or ""),

@@ -11,6 +11,7 @@ import torch
 import yaml
 from torch import nn
 
+import wutdet
 from wutdet.errors import ModelError, suggest
 from wutdet.runtime.offline import import_ultralytics
 from wutdet.train import checkpoint
@@ -22,10 +23,20 @@ SHIP_LIKE = ("ship", "boat", "vessel", "watercraft", "sea")
 _HEADS = ("Detect", "v10Detect")
 
 
+def own_definitions() -> list[Path]:
+    """The model definitions of this project: in the installed package, or in ``models/`` of a checkout."""
+    package = Path(wutdet.__file__).parent
+    folder = package / "models" if (package / "models").is_dir() else package.parent / "models"
+    return sorted(folder.glob("yolo*.yaml"))
+
+
 def known_architectures() -> dict[str, Path]:
-    """Name to yaml file of every detection architecture that the installed ultralytics brings."""
+    """Name to yaml file of every detection architecture that the installed ultralytics or this project brings."""
     folder = Path(import_ultralytics().__file__).parent / "cfg" / "models"
     found: dict[str, Path] = {}
+    for file in own_definitions():
+        for scale in yaml.safe_load(file.read_text("utf-8"))["scales"]:
+            found[re.sub(r"^(yolov?\d+)[nslmx]?", rf"\g<1>{scale}", file.stem)] = file
     for file in sorted(folder.rglob("*.yaml")):
         content = yaml.safe_load(file.read_text("utf-8"))
         if content["head"][-1][2] not in _HEADS:

@@ -6,21 +6,22 @@ a resumed run sees what an uninterrupted one would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from wutdet.boxes import Letterbox
 from wutdet.config import AugmentConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.train.augment import MaritimeEffects
-from wutdet.train.views import View, choose_view, keep_and_cover
+from wutdet.train.balance import TrainingSampler, balance_of
+from wutdet.train.paste import Paster
+from wutdet.train.views import View, choose_view, frame_scale, keep_and_cover
 
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
@@ -38,6 +39,7 @@ class PictureSettings:
         mosaic: probability of a mosaic.
         max_scale: frames are enlarged at most so many times (before the random scale).
         first_plain_epoch: first epoch (0-based) without mosaics.
+        balance: groups that are to count alike, or ``none``.
     """
 
     imgsz: int
@@ -48,6 +50,12 @@ class PictureSettings:
     mosaic: float
     max_scale: float | None
     first_plain_epoch: int
+    balance: str = "none"
+
+    @property
+    def long_side(self) -> int:
+        """Long side of scaled frames in pixels."""
+        return self.frame_size or self.imgsz
 
 
 class FrameReader:
@@ -119,7 +127,7 @@ def jitter_colour(image: np.ndarray, strengths: tuple[float, float, float], rng:
 
 
 class TrainingPictures(TorchDataset):
-    """Items are addressed by (epoch, position); see TrainingSampler.
+    """Items are addressed by (epoch, row), or (epoch, row, n); see TrainingSampler.
 
     An item is a dict: ``img`` uint8 [3, H, W] RGB, ``cls`` float32 [N, 1], ``bboxes`` float32 [N, 4] (centre and
     size as a share of the picture), ``im_file``.
@@ -129,14 +137,18 @@ class TrainingPictures(TorchDataset):
         self.dataset, self.settings = dataset, settings
         self.reader = FrameReader(dataset)
         self.effects = MaritimeEffects(settings.augment)
+        self.balance = balance_of(dataset, settings.balance)
+        self.paster = None
+        if settings.augment.paste > 0:
+            self.paster = Paster(dataset, settings.long_side, settings.max_scale, self._draw)
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, address: tuple[int, int]) -> dict:
-        epoch, row = address
+    def __getitem__(self, address: tuple[int, ...]) -> dict:
+        epoch, row, *_ = address
         settings = self.settings
-        rng = np.random.default_rng((settings.seed, epoch, row))
+        rng = np.random.default_rng((settings.seed, *address))
         side = (settings.imgsz, settings.imgsz)
         if epoch < settings.first_plain_epoch and rng.random() < settings.mosaic:
             image, xyxy, category = self._mosaic(rng, row, side)
@@ -161,7 +173,8 @@ class TrainingPictures(TorchDataset):
         width, height = size_wh
         split_x, split_y = (round(rng.uniform(0.3, 0.7) * side) for side in size_wh)
         canvas = np.empty((height, width, 3), np.uint8)
-        rows = [row, *rng.integers(len(self.dataset), size=3)]
+        others = rng.integers(len(self), size=3) if self.balance is None else self.balance.draw(rng, 3)
+        rows = [row, *others]
         corners = [(0, 0, split_x, split_y), (split_x, 0, width, split_y), (0, split_y, split_x, height),
                    (split_x, split_y, width, height)]  # fmt: skip
         order = rng.permutation(4)
@@ -186,9 +199,7 @@ class TrainingPictures(TorchDataset):
                 fit = min(fit, settings.max_scale)
             scale = fit * rng.uniform(max(1 - jitter, 0.1), 1.0)
         else:
-            scale = (settings.frame_size or settings.imgsz) / max(frame_wh)
-            if settings.max_scale is not None:
-                scale = min(scale, settings.max_scale)
+            scale = float(frame_scale(frame_wh, settings.long_side, settings.max_scale))
             # Without frame_size a crop zooms in on far ships; with it, crops keep the scale of the evaluation.
             zoom = 1.0 if settings.frame_size is not None or not augment.crop else 1.5
             scale *= np.exp(rng.uniform(np.log(max(1 - jitter, 0.1)), np.log((1 + jitter) * zoom)))
@@ -196,8 +207,13 @@ class TrainingPictures(TorchDataset):
         view = choose_view(
             rng, frame_wh, xyxy[~ignore], scale, size_wh, focus=augment.focus, flip=rng.random() < augment.flip
         )
-        image, shrink = self.reader.read(row, scale)
-        picture = draw_view(image, shrink, view)
+        (picture,) = self._draw(row, [view])
+        pasted, pasted_category = np.zeros((0, 4)), category[:0]
+        if self.paster is not None:
+            # A generator of its own: all else in the picture is as it is without pasted ships.
+            paste_rng = rng.spawn(1)[0]
+            if paste_rng.random() < augment.paste:
+                picture, pasted, pasted_category = self.paster(paste_rng, picture, row, view)
         picture = jitter_colour(picture, (augment.hue, augment.saturation, augment.value), rng)
         horizon = (horizon_row(frame_wh, xyxy, rng) * scale - view.origin_xy[1]) / size_wh[1]
         picture = self.effects(picture, horizon, int(rng.integers((1 << 31) - 1)))
@@ -210,7 +226,14 @@ class TrainingPictures(TorchDataset):
         boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, size_wh[1])
         if cover.any():
             picture = paint_over(picture, boxes[cover], boxes[keep])
-        return picture, boxes[keep], category[keep]
+        return picture, np.concatenate([boxes[keep], pasted]), np.concatenate([category[keep], pasted_category])
+
+    def _draw(self, row: int, views: list[View]) -> list[np.ndarray]:
+        """uint8 [H, W, 3] BGR: some views of one scale on a frame, which is read once."""
+        if not views:
+            return []
+        image, shrink = self.reader.read(row, views[0].scale)
+        return [draw_view(image, shrink, view) for view in views]
 
     def _fit_largest(self, rng: np.random.Generator, xyxy: np.ndarray, scale: float, size_wh: tuple[int, int]) -> float:
         """Mostly a smaller scale where a ship is larger than the picture: a close ship should be seen whole too."""
@@ -267,20 +290,6 @@ def collate(items: list[dict]) -> dict:
     }
 
 
-class TrainingSampler(Sampler):
-    """All frames once per epoch, in an order that depends on seed and epoch only; yields (epoch, row)."""
-
-    def __init__(self, count: int, seed: int):
-        self.count, self.seed, self.epoch = count, seed, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, int(row)) for row in order])
-
-
 def _one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -293,7 +302,7 @@ def training_loader(dataset: Dataset, settings: PictureSettings, batch: int, wor
     return DataLoader(
         pictures,
         batch_size=batch,
-        sampler=TrainingSampler(len(pictures), settings.seed),
+        sampler=TrainingSampler(len(pictures), settings.seed, pictures.balance),
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,

@@ -119,6 +119,7 @@ def absolute_paths(config: TrainConfig) -> TrainConfig:
 def _train(
     config: TrainConfig, settings: dict, train: Dataset, val: Dataset, model, folder: Path, state: Mapping | None
 ) -> None:
+    from wutdet.train.tiny import scale_from
     from wutdet.train.trainer import Job, ShipTrainer
 
     quantised = {}
@@ -151,10 +152,14 @@ def _train(
         },
         resume=state,
         bf16_on_cpu=config.precision == "bf16",
+        tiny=config.tiny,
+        nwd_scale_px=config.tiny.nwd_scale or scale_from(train, eval_size(config), config.max_scale, config.tiny.below),
     )
     if state is not None and state["epoch"] >= config.epochs:
         return
     trainer = ShipTrainer(job, model, {**settings, "model": definition})
+    if config.tiny.nwd or config.tiny.assign == "nwd":
+        _log.info("Wasserstein similarity of tiny ships: C is %.1f pixels", job.nwd_scale_px)
     _log.info(
         "%s: %d frames (%d boxes) to train on, %d to validate on; %s lr0 %g; run folder %s",
         Path(definition).stem, len(train), int((~train.ignore).sum()), len(val), settings["optimizer"], settings["lr0"],

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from wutdet.config import AugmentConfig, TrainConfig
+from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
 from wutdet.errors import ModelError, UsageError, suggest
 from wutdet.lowbit.options import number_format
 
@@ -39,9 +39,17 @@ def check(config: TrainConfig) -> None:
     if config.max_scale is not None and not config.max_scale > 0:
         raise UsageError(f"--max-scale must be above 0, received {config.max_scale}")
     for name, value in (("mosaic", config.mosaic), ("augment.probability", config.augment.probability),
-                        ("augment.crop-probability", config.augment.crop_probability)):  # fmt: skip
+                        ("augment.crop-probability", config.augment.crop_probability),
+                        ("augment.paste", config.augment.paste)):  # fmt: skip
         if not 0 <= value <= 1:
             raise UsageError(f"--{name} is a probability, received {value}")
+    if not 0 <= config.tiny.nwd <= 1:
+        raise UsageError(f"--tiny.nwd is a share, from 0 to 1, received {config.tiny.nwd}")
+    if config.tiny.weight < 0:
+        raise UsageError(f"--tiny.weight must be at least 0, received {config.tiny.weight}")
+    for name, value in (("below", config.tiny.below), ("nwd-scale", config.tiny.nwd_scale)):
+        if value is not None and value <= 0:
+            raise UsageError(f"--tiny.{name} must be above 0 pixels, received {value}")
     if config.minutes is not None and config.minutes <= 0:
         raise UsageError(f"--minutes must be above 0, received {config.minutes}")
     if config.optimizer not in OPTIMIZERS:
@@ -90,6 +98,7 @@ def resumed_config(folder: Path) -> TrainConfig:
     for name in ("weights", "out"):
         values[name] = None if values.get(name) is None else Path(values[name])
     values["augment"] = AugmentConfig(**saved.get("augment", {}))
+    values["tiny"] = TinyConfig(**saved.get("tiny", {}))
     values["extra"] = tuple(saved.get("extra", ()))
     return replace(TrainConfig(**values), resume=folder)
 
@@ -201,4 +210,5 @@ def picture_settings(config: TrainConfig):
         whole_frames=config.whole_frames,
         mosaic=config.mosaic,
         first_plain_epoch=max(config.epochs - config.close_mosaic, 0),
+        balance=config.balance,
     )

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import torch
 from torch.utils.data import DataLoader
 
+from wutdet.config import TinyConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.errors import ModelError
 from wutdet.runtime.offline import import_ultralytics
@@ -25,6 +26,7 @@ from wutdet.train import checkpoint
 from wutdet.train.frames import PictureSettings, training_loader
 from wutdet.train.progress import EpochProgress
 from wutdet.train.records import MetricsLog, available_cores
+from wutdet.train.tiny import DEFAULT_SCALE_PX, detection_loss
 from wutdet.train.validate import score
 
 import_ultralytics()
@@ -49,6 +51,8 @@ class Job:
         facts: what checkpoints say of themselves.
         resume: state of a killed run, or None.
         bf16_on_cpu: compute backbone and neck in bfloat16 where the device is a CPU.
+        tiny: switches of the loss for tiny ships.
+        nwd_scale_px: C of the Wasserstein similarity, in pixels of the training picture.
     """
 
     train: Dataset
@@ -62,6 +66,8 @@ class Job:
     facts: Mapping = field(default_factory=dict)
     resume: Mapping | None = None
     bf16_on_cpu: bool = False
+    tiny: TinyConfig = field(default_factory=TinyConfig)
+    nwd_scale_px: float = DEFAULT_SCALE_PX
 
 
 class ShipTrainer(DetectionTrainer):
@@ -198,7 +204,7 @@ class ShipTrainer(DetectionTrainer):
         # of the run, and at most 10,000 steps.
         memory = min(max(steps / 20, 10), 10_000)
         self.ema.decay = lambda updates: min(1 - 1 / memory, (1 + updates) / (10 + updates))
-        self.model.criterion = self.model.init_criterion()
+        self.model.criterion = detection_loss(self.model, self.job.tiny, self.job.nwd_scale_px)
         if self.device.type == "cpu":  # 16 % faster on 2 cores, gradients equal to 1e-5 (ultralytics does it on CUDA)
             self.model.to(memory_format=torch.channels_last)
             if self.job.bf16_on_cpu:

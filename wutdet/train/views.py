@@ -21,6 +21,12 @@ SMALLEST_SIDE = 1.5
 _TRIES = 8
 
 
+def frame_scale(size_wh: np.ndarray, long_side: int, max_scale: float | None) -> np.ndarray:
+    """float64 [...]: picture pixels per pixel of frames of ``size_wh`` [..., 2]: before any random change of scale."""
+    scale = long_side / np.asarray(size_wh).max(axis=-1)
+    return scale if max_scale is None else np.minimum(scale, max_scale)
+
+
 @dataclass(frozen=True)
 class View:
     """A window on the scaled frame: ``picture = frame * scale - origin_xy``, then mirrored where ``flip``.
