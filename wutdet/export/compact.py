@@ -1,4 +1,4 @@
-"""A graph with less text in it: beside 4-bit weights, names and attributes that say nothing are a tenth of a file."""
+"""A graph with less text in it: beside low-bit weights, names and attributes that say nothing are a tenth of a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def compact(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
 
     Args:
         model: not changed.
-        keep: tensors that keep their names, beside the graph's inputs and outputs.
+        keep: tensors and nodes that keep their names, beside the graph's inputs and outputs.
     """
     out = onnx.ModelProto()
     out.CopyFrom(model)
@@ -38,7 +38,7 @@ def compact(model: onnx.ModelProto, keep: Collection[str]) -> onnx.ModelProto:
         return names[name]
 
     for number, node in enumerate(graph.node):
-        node.name = str(number)
+        node.name = node.name if node.name in keep else str(number)
         node.ClearField("doc_string")
         node.input[:] = [renamed(name) for name in node.input]
         node.output[:] = [renamed(name) for name in node.output]

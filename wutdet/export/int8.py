@@ -8,6 +8,7 @@ from dataclasses import replace
 import onnx
 
 from wutdet.config import ExportConfig
+from wutdet.export.compact import compact
 from wutdet.export.improve import improve, improving_frames, output_errors
 from wutdet.quantize.calibrate import CalibrationSet
 from wutdet.quantize.equalise import equalise_stem
@@ -55,7 +56,9 @@ def int8_graph(
     errors = output_errors(model, [tied, untied], compared)
     log.info("output error on %d frames: %s; with a scale for every tensor %s", len(compared), *errors)
     quantised, facts = improve(model, tied, frames, compared, config)
-    return quantised, replace(
+    keep = {t.name for t in quantised.graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) > 1}
+    keep |= {node.name for node in quantised.graph.node if node.op_type == "Conv"}
+    return compact(quantised, keep), replace(
         metadata,
         quantisation={
             "activations": "uint8 per tensor",

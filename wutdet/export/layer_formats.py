@@ -10,6 +10,7 @@ import onnx
 
 from wutdet.config import ExportConfig
 from wutdet.errors import ExportError, UsageError
+from wutdet.export.anchors import generate_anchors
 from wutdet.export.compact import compact
 from wutdet.quantize.calibrate import CalibrationSet
 from wutdet.quantize.graph import packable_weights
@@ -131,4 +132,4 @@ def _file_size(model: onnx.ModelProto, formats: Mapping[str, str], config: Expor
     weights = {name: pack_weight(onnx.numpy_helper.to_array(values[name]), format) for name, format in formats.items()}
     if config.activations == "int8":
         model = quantise_activations(model, dict.fromkeys(activation_names(model), (0.0, 1.0)), weights)
-    return len(compact(pack_weights(model, weights), weights).SerializeToString())
+    return len(generate_anchors(compact(pack_weights(model, weights), weights)).SerializeToString())

@@ -301,9 +301,9 @@ def _gated(before, after, packed: onnx.ModelProto | None, frames: Dataset, confi
 
 
 def _to_bytes(model: onnx.ModelProto, metadata: ArtefactMetadata) -> bytes:
+    from wutdet.export.anchors import generate_anchors
     from wutdet.export.onnx_graph import set_metadata
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    set_metadata(copy, metadata.to_props())
-    return copy.SerializeToString()
+    model = generate_anchors(model)
+    set_metadata(model, metadata.to_props())
+    return model.SerializeToString()
