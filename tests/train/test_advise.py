@@ -98,6 +98,9 @@ def test_a_budget_rules_out_larger_inputs(tmp_path):
     assert enough.facts["long_side"] == 1600
     never = advise(dataset, "d", timed=20.0, budget_ms=0.1)
     assert never.facts["long_side"] == 320 and any("No size fits" in reason for reason in never.reasons)
+    config = as_run(never)
+    assert (config.recipe, config.imgsz, config.frame_size) == ("far-ships-p2", 320, None)
+    assert any("time a P2 model" in reason for reason in never.reasons)
 
 
 def test_uneven_groups_are_balanced(tmp_path):

@@ -194,6 +194,8 @@ def advise(dataset: Dataset, data: str, timed: float | None = None, budget_ms: f
     large = float((long_share > 1 / 3).mean())
     settings["recipe"], reason = _choose_recipe(chosen, large)
     reasons.append(reason)
+    if budget_ms is not None and settings["recipe"] == "far-ships-p2":
+        reasons.append("A P2 head costs time: time a P2 model before you rely on the budget.")
     settings.update(_crops(chosen, long_share, reasons))
     tile = 0
     if chosen.long_side > LONGEST_INPUT:
