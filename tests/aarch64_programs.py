@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import platform
@@ -30,7 +31,9 @@ def _tool(name: str, package: str) -> str:
 
 @functools.cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="wutdet-aarch64-"))
+    folder = Path(tempfile.mkdtemp(prefix="wutdet-aarch64-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _compile(compiler: str, source: Path, flags: list[str]) -> Path:

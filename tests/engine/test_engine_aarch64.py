@@ -12,7 +12,7 @@ from aarch64_programs import NATIVE, aarch64_command
 from engine_models import model_bytes, network_input
 from operator_cases import Case
 from packed_cases import packed_case, random_packed_weight
-from piece_cases import attention, head_end, picture_conv, residual_block
+from piece_cases import area_attention, attention, head_end, picture_conv, residual_block
 from wutdet._kernels import Engine
 
 pytestmark = pytest.mark.slow  # compiles the engine
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow  # compiles the engine
 ISAS = ("neondot", "scalar")
 PIECES = {
     "attention": lambda rng: attention(rng, 2, 32, 64, 5, 7),
+    "area attention": lambda rng: area_attention(rng, 4, 2, 32, 6, 6),
+    "attention of floats": lambda rng: area_attention(rng, 4, 2, 32, 6, 6, rounds=False),
     "picture": lambda rng: picture_conv(rng, 1 / 255),
     "head": lambda rng: head_end(rng, [(8, 10), (3, 5)], 3),
     "three roundings": lambda rng: residual_block(rng, 16, (9, 17), 3),
