@@ -143,7 +143,8 @@ void check_single_values(const FloatFunctions& f, unsigned seed, Bytes& out) {
   const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(count) + r(0, 3);
   Values<float> planes(2 * plane + count, seed, [&] { return any_float(r); });
   Values<std::uint8_t> pixels(4 * count, seed);
-  f.quantise_picture(planes.data(), plane, pixels.data(), r(1, static_cast<int>(count)), r.real(0.01f, 0.5f), r(0, 255));
+  const int shown = r(1, static_cast<int>(count));
+  f.quantise_picture(planes.data(), plane, pixels.data(), shown, r.real(0.01f, 0.5f), r(0, 255));
   pixels.append_to(out);
   Values<std::uint8_t> a(count, seed, [&] { return r(0, 255); }), b(count, seed, [&] { return r(0, 255); });
   const ConvSpec::Mix mix{r.real(0.2f, 1.5f), r.one_of(0, 1) ? 1.0f : r.real(0.2f, 1.5f), 0.5f * r(-120, 20)};

@@ -1,5 +1,5 @@
-// Stand-alone check, for machines without Python (aarch64 under qemu): the letterbox of every instruction set against the
-// scalar one, byte for byte, on random frames that end at pages that cannot be touched.
+// Stand-alone check, for machines without Python (aarch64 under qemu): the letterbox of every instruction set against
+// the scalar one, byte for byte, on random frames that end at pages that cannot be touched.
 //   letterbox_check [cases] [first seed] [name of kernels]
 #include <algorithm>
 #include <cstdio>

@@ -135,7 +135,8 @@ inline Four part_of(const Floats (&rows)[16], int i) {
 }
 template <float32x4_t Floats::*part>
 inline void put_rows(const Floats (&rows)[16], Floats* to) {
-  const Four parts[4] = {part_of<part>(rows, 0), part_of<part>(rows, 1), part_of<part>(rows, 2), part_of<part>(rows, 3)};
+  const Four parts[4] = {part_of<part>(rows, 0), part_of<part>(rows, 1), part_of<part>(rows, 2),
+                         part_of<part>(rows, 3)};
   to[0] = {parts[0].a, parts[1].a, parts[2].a, parts[3].a};
   to[1] = {parts[0].b, parts[1].b, parts[2].b, parts[3].b};
   to[2] = {parts[0].c, parts[1].c, parts[2].c, parts[3].c};

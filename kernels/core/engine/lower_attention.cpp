@@ -87,7 +87,8 @@ std::optional<int> Lowering::image_of_heads(int index, bool pixels_first, const 
                                             std::vector<int>& nodes) const {
   int at = index;
   if (!pixels_first) {
-    if (is_open(at, "Reshape") && dims(graph_.nodes[at].inputs[0])[0] == 1 && dims(graph_.nodes[at].outputs[0]) == image) {
+    if (is_open(at, "Reshape") && dims(graph_.nodes[at].inputs[0])[0] == 1 &&
+        dims(graph_.nodes[at].outputs[0]) == image) {
       nodes.push_back(at);
       return graph_.nodes[at].outputs[0];
     }
