@@ -46,6 +46,75 @@ def attention(rng, heads: int, key_channels: int, value_channels: int, height: i
     return graph_of(nodes, {"x": x}, constants, {"y": np.float32})
 
 
+def area_attention(
+    rng, areas: int, heads: int, channels: int, height: int, width: int, with_values: bool = True, rounds: bool = True
+) -> Case:
+    """Attention within `areas` parts of the pixels, as yolo12 is exported: pixels come first, and go last again.
+
+    Args:
+        with_values: the values are an output as well, as an image.
+        rounds: on bytes; else on floats.
+    """
+    x = rng.normal(0, 1.5, (1, heads * 3 * channels, height, width)).astype(np.float32)
+    pixels = height * width
+    first = "x/bytes"
+    nodes = [*rounded("x", "scale", "zero")]
+    if not rounds:
+        nodes, first = [helper.make_node("Conv", ["x", "eye"], ["x/image"])], "x/image"
+    if areas == 1:
+        nodes += [
+            helper.make_node("Reshape", [first, "per_head"], ["qkv"]),
+            helper.make_node("Split", ["qkv", "parts"], ["q", "k", "v"], axis=2),
+            helper.make_node("Mul", ["q", "factor"], ["q_scaled"]),
+            helper.make_node("Transpose", ["q_scaled"], ["q_t"], perm=[0, 1, 3, 2]),
+            helper.make_node("Transpose", ["v"], ["v_first"], perm=[0, 3, 1, 2]),
+        ]
+        k, v, v_first = "k", "v", "v_first"
+    else:
+        nodes += [
+            helper.make_node("Reshape", [first, "flat"], ["pixels_last"]),
+            helper.make_node("Transpose", ["pixels_last"], ["pixels_first"], perm=[0, 2, 1]),
+            helper.make_node("Reshape", ["pixels_first", "per_area"], ["qkv"]),
+            helper.make_node("Split", ["qkv", "parts"], ["q", "k", "v"], axis=3),
+            helper.make_node("Mul", ["q", "factor"], ["q_scaled"]),
+            helper.make_node("Transpose", ["q_scaled"], ["q_t"], perm=[0, 2, 1, 3]),
+            helper.make_node("Transpose", ["k"], ["k_t"], perm=[0, 2, 3, 1]),
+            helper.make_node("Transpose", ["v"], ["v_t"], perm=[0, 2, 3, 1]),
+        ]
+        k, v, v_first = "k_t", "v_t", "v"
+    nodes += [
+        helper.make_node("MatMul", ["q_t", k], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["weights"], axis=-1),
+        helper.make_node("Transpose", ["weights"], ["weights_t"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", [v, "weights_t"], ["mixed"]),
+        helper.make_node("Transpose", ["mixed"], ["mixed_t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Reshape", ["mixed_t", "image"], ["mixed_image"]),
+        helper.make_node("Transpose", ["mixed_image"], ["y"], perm=[0, 3, 1, 2]),
+    ]
+    if with_values:
+        nodes += [
+            helper.make_node("Reshape", [v_first, "image"], ["v_image"]),
+            helper.make_node("Transpose", ["v_image"], ["values"], perm=[0, 3, 1, 2]),
+            helper.make_node("Concat", ["y", "values"], ["both"], axis=1),
+        ]
+    elif areas == 1:
+        nodes = [node for node in nodes if "v_first" not in node.output]
+    constants = {
+        "scale": np.float32(STEP),
+        "zero": np.uint8(121),
+        "eye": np.eye(heads * 3 * channels, dtype=np.float32)[..., None, None],
+        "per_head": np.array([1, heads, 3 * channels, pixels]),
+        "flat": np.array([1, heads * 3 * channels, -1]),
+        "per_area": np.array([areas, pixels // areas, heads, 3 * channels]),
+        "parts": np.array([channels] * 3),
+        "factor": np.float32(channels**-0.5),
+        "image": np.array([1, height, width, heads * channels]),
+    }
+    used = {name for node in nodes for name in node.input}
+    constants = {name: value for name, value in constants.items() if name in used}
+    return graph_of(nodes, {"x": x}, constants, {"both" if with_values else "y": np.float32})
+
+
 def picture_conv(rng, scale: float, channels: int = 3, height: int = 12, width: int = 20) -> Case:
     """A 3x3 convolution with stride 2 of a rounded picture."""
     x = rng.integers(0, 256, (1, channels, height, width)).astype(np.float32) / np.float32(255)

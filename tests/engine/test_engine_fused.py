@@ -18,7 +18,12 @@ from engine_models import (
 from onnx import numpy_helper
 from wutdet._kernels import Engine
 
-DETECTORS = [("yolo26n", "nms"), ("yolo26n", "nms-free"), ("yolo11n", "auto")]
+DETECTORS = [
+    ("yolo26n", "nms"),
+    ("yolo26n", "nms-free"),
+    ("yolo11n", "auto"),
+    pytest.param("yolo12n", "auto", marks=pytest.mark.slow),
+]
 
 
 def cut_behind_tables(data: bytes) -> tuple[bytes, bytes, list[str]]:
@@ -114,6 +119,16 @@ def test_convolutions_are_fused():
     assert not {"QuantizeLinear", "DequantizeLinear", "Split", "MatMul", "Softmax"} & set(kinds)
     assert len(steps) < 1.5 * engine.operators["Conv"]
     assert all(seconds >= 0 for *_, seconds in steps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number_format", "attentions"), [("int8", 8), ("fp32", 8)])
+def test_area_attention_is_fused(number_format, attentions):
+    engine = Engine(model_bytes("yolo12n", "auto", number_format), threads=1)
+    kinds = [kind for _, kind, _, _, _ in engine.layers([network_input(0)])]
+    assert kinds.count("attention") == attentions
+    assert kinds.count("conv") == engine.operators["Conv"] - 1  # that of the expectation over bins
+    assert not {"MatMul", "Softmax", "Split", "Transpose"} & set(kinds)
 
 
 def test_residual_sums_are_part_of_convolutions():

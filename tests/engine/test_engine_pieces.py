@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from engine_models import model_bytes, network_input, onnxruntime_session
 from onnx import helper
 from operator_cases import Case, graph_of
-from piece_cases import STEP, attention, head_end, picture_conv, residual_block
+from piece_cases import STEP, area_attention, attention, head_end, picture_conv, residual_block
 from wutdet._kernels import Engine, FramePlan
 
 from wutdet.boxes import Letterbox
@@ -37,6 +38,32 @@ def test_attention_of_bytes(rng, pixels_hw, channels):
     # Weights are whole 16383rds of the largest one. The result is rounded to steps like those of the bytes, `STEP`.
     error = np.abs(found - wanted) / STEP
     assert error.max() < 0.35 and error.mean() < 0.02
+
+
+# Areas of whole rows, of parts of rows, of an odd number of pixels.
+@pytest.mark.parametrize(
+    ("areas", "pixels_hw"), [(1, (3, 4)), (1, (5, 7)), (4, (8, 5)), (4, (6, 8)), (4, (6, 6)), (3, (5, 9))]
+)
+@pytest.mark.parametrize(("with_values", "rounds"), [(True, True), (False, True), (True, False)])
+def test_area_attention(rng, areas, pixels_hw, with_values, rounds):
+    found, wanted, kinds = run_both(area_attention(rng, areas, 2, 32, *pixels_hw, with_values, rounds))
+    assert "attention" in kinds and not {"Softmax", "MatMul", "Transpose", "Split"} & set(kinds), kinds
+    if rounds:
+        error = np.abs(found - wanted) / STEP
+        assert error.max() < 0.35 and error.mean() < 0.02
+    else:
+        np.testing.assert_allclose(found, wanted, atol=2e-5)
+
+
+def test_area_attention_beside_other_channels(rng):
+    """Results that lie in a wider image with a border: rows do not follow each other."""
+    case = area_attention(rng, 4, 2, 16, 6, 6, with_values=False)
+    nodes = [*case.model.graph.node, helper.make_node("Conv", ["y", "filter"], ["z"], pads=[1, 1, 1, 1])]
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in case.model.graph.initializer}
+    constants["filter"] = rng.normal(0, 0.1, (8, 32, 3, 3)).astype(np.float32)
+    found, wanted, kinds = run_both(graph_of(nodes, {"x": case.feeds[0]}, constants, {"z": np.float32}))
+    assert "attention" in kinds and "Softmax" not in kinds
+    assert np.abs(found - wanted).max() < 0.35 * STEP
 
 
 def test_attention_with_one_score_far_above_all_others(rng):
@@ -128,12 +155,20 @@ def test_results_stay_as_they_are_in_later_runs(rng):
     assert all(np.isfinite(result).all() for result in results)
 
 
-@pytest.mark.parametrize(("arch", "number_format"), [("yolo26n", "int8"), ("yolo11n", "int8"), ("yolo11n", "fp32")])
+@pytest.mark.parametrize(
+    ("arch", "number_format"),
+    [
+        ("yolo26n", "int8"),
+        ("yolo11n", "int8"),
+        ("yolo11n", "fp32"),
+        pytest.param("yolo12n", "int8", marks=pytest.mark.slow),
+    ],
+)
 def test_every_instruction_set_gives_the_same_bits(arch, number_format, tmp_path: Path):
     from wutdet._kernels import _conv_isas
 
     file, picture = tmp_path / "model.onnx", tmp_path / "x.npy"
-    file.write_bytes(model_bytes(arch, "auto" if arch == "yolo11n" else "nms", number_format))
+    file.write_bytes(model_bytes(arch, "nms" if arch == "yolo26n" else "auto", number_format))
     np.save(picture, network_input(3))
     code = (
         "import sys, hashlib, numpy as np; from wutdet._kernels import Engine; "

@@ -12,7 +12,7 @@ import pytest
 
 KERNELS = Path(__file__).parents[2] / "kernels"
 CALLS = re.findall(r'add_isa\((\S+)\s+(\S+)\s+"([^"]+)"', (KERNELS / "CMakeLists.txt").read_text())
-ARM = ("neondot",)
+ARM = ("neon",)
 
 
 def compiler_of(file: str) -> str:

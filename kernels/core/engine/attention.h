@@ -56,10 +56,11 @@ struct PackedHead {
   static std::ptrdiff_t up(std::ptrdiff_t values) { return (values + 31) / 32 * 32; }
 };
 
-// Packs pixels 2 * first to 2 * last (or one less, if they are odd) of all heads of an image of bytes with channels
-// [head][key_channels of q, of k, value_channels of v].
-void pack_heads(const View& in, int heads, int key_channels, int value_channels, int zero, std::int16_t* to, int first,
-                int last);
+// Packs pairs of pixels [first, last) of all heads of an image of bytes with channels [head][key_channels of q, of k,
+// value_channels of v]. The pixels, in their order, are cut in `areas` of the same size, whose last pair is one pixel if
+// that is odd; areas lie one behind the other in `to`, each with all its heads.
+void pack_heads(const View& in, int areas, int heads, int key_channels, int value_channels, int zero, std::int16_t* to,
+                int first, int last);
 
 constexpr int kWeightSteps = 16383;     // 15 bits with the sign
 constexpr int kMostKeyChannels = 256;   // sums are whole numbers below 2^24

@@ -4,19 +4,20 @@
 
 namespace wutdet::engine {
 
-void pack_heads(const View& in, int heads, int key_channels, int value_channels, int zero, std::int16_t* to, int first,
-                int last) {
-  const std::ptrdiff_t pixels = std::ptrdiff_t{in.height} * in.width;
+void pack_heads(const View& in, int areas, int heads, int key_channels, int value_channels, int zero, std::int16_t* to,
+                int first, int last) {
+  const std::ptrdiff_t pixels = std::ptrdiff_t{in.height} * in.width / areas, pairs = (pixels + 1) / 2;
   const PackedHead layout(pixels, key_channels, value_channels);
   const auto pixel = [&](std::ptrdiff_t n) {
     return static_cast<const std::uint8_t*>(in.data) + n / in.width * in.row_stride + n % in.width * in.pixel_stride;
   };
   const auto centred = [&](std::uint8_t byte) { return static_cast<std::int16_t>(byte - zero); };
-  for (std::ptrdiff_t pair = first; pair < last; ++pair) {
+  for (std::ptrdiff_t at = first; at < last; ++at) {
+    const std::ptrdiff_t area = at / pairs, pair = at % pairs;
     const std::ptrdiff_t n = 2 * pair, count = std::min<std::ptrdiff_t>(2, pixels - n);
-    const std::uint8_t *one = pixel(n), *other = count == 2 ? pixel(n + 1) : one;
+    const std::uint8_t *one = pixel(area * pixels + n), *other = count == 2 ? pixel(area * pixels + n + 1) : one;
     for (int h = 0; h < heads; ++h) {
-      std::int16_t* const head = to + h * layout.values;
+      std::int16_t* const head = to + (area * heads + h) * layout.values;
       const int channels = 2 * key_channels + value_channels;
       for (int i = 0; i < count; ++i) {
         const std::uint8_t *q = (i == 0 ? one : other) + std::ptrdiff_t{h} * channels, *k = q + key_channels;

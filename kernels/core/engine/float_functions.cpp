@@ -123,6 +123,7 @@ inline void transpose(Floats (&rows)[kAttentionLanes]) {
 
 const FloatFunctions& float_functions_avx512();
 const FloatFunctions& float_functions_avx2();
+const FloatFunctions& float_functions_neon();
 
 const FloatFunctions& float_functions([[maybe_unused]] const ConvKernels& kernels) {
 #ifdef WUTDET_FLOATS_AVX512
@@ -130,6 +131,9 @@ const FloatFunctions& float_functions([[maybe_unused]] const ConvKernels& kernel
 #endif
 #ifdef WUTDET_FLOATS_AVX2
   if (std::strcmp(kernels.name, "scalar") != 0) return float_functions_avx2();
+#endif
+#ifdef WUTDET_FLOATS_NEON
+  if (std::strcmp(kernels.name, "scalar") != 0) return float_functions_neon();
 #endif
   return kFunctions;
 }

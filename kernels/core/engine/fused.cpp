@@ -160,7 +160,8 @@ class Binder {
     }
     const bool out_image = is_image(step.outputs[0]);
     bound.rows = out_image ? bound.out.height : bound.in.height;
-    if (step.kind == StepKind::pack_heads) bound.rows = (bound.in.height * bound.in.width + 1) / 2;
+    if (step.kind == StepKind::pack_heads)
+      bound.rows = step.areas * ((bound.in.height * bound.in.width / step.areas + 1) / 2);
     if (step.kind == StepKind::conv)
       bound.call = engine::bind(*step.conv, bound.in, bound.out, step.inputs.size() > 1 ? &bound.second : nullptr);
     bound.scratch = bound.call.scratch_bytes;
@@ -175,16 +176,18 @@ class Binder {
   }
 
   void bind_attention(const Step& step, Bound& bound) const {
-    const Item& out = plan_.items[step.outputs[0]];
-    const int pixels = bound.out.height * bound.out.width, values = bound.out.channels / step.heads,
-              channels = 2 * step.key_channels + values;
-    for (int h = 0; h < step.heads; ++h) {
+    const int all_pixels = bound.out.height * bound.out.width, pixels = all_pixels / step.areas,
+              values = bound.out.channels / step.heads, channels = 2 * step.key_channels + values;
+    for (int i = 0; i < step.areas * step.heads; ++i) {
+      const int h = i % step.heads;
+      const std::ptrdiff_t first = std::ptrdiff_t{i / step.heads} * pixels;
       AttentionHead head{};
-      head.q = static_cast<const float*>(bound.in.data) + h * channels;
-      head.v = head.q + 2 * step.key_channels;
       head.q_step = head.v_step = bound.in.pixel_stride / 4;
-      head.k = to_.dense[step.inputs[1]].data<float>() + std::ptrdiff_t{h * channels + step.key_channels} * pixels;
-      head.k_step = pixels;
+      head.q = static_cast<const float*>(bound.in.data) + first * head.q_step + h * channels;
+      head.v = head.q + 2 * step.key_channels;
+      head.k = to_.dense[step.inputs[1]].data<float>() +
+               std::ptrdiff_t{h * channels + step.key_channels} * all_pixels + first;
+      head.k_step = all_pixels;
       head.out = static_cast<float*>(bound.out.data) + h * values;
       head.out_step = bound.out.pixel_stride / 4;
       head.pixels = pixels;
@@ -193,22 +196,22 @@ class Binder {
       head.factor = step.factor;
       bound.heads.push_back(head);
     }
-    const std::size_t floats = attention_scratch(element_count(out.dims) / static_cast<std::size_t>(out.channels()),
-                                                 static_cast<std::size_t>(step.key_channels));
+    const std::size_t floats =
+        attention_scratch(static_cast<std::size_t>(pixels), static_cast<std::size_t>(step.key_channels));
     bound.scratch = (floats * sizeof(float) + 63) / 64 * 64;
   }
 
   void bind_byte_attention(const Step& step, Bound& bound) const {
-    const int pixels = bound.out.height * bound.out.width;
+    const int pixels = bound.out.height * bound.out.width / step.areas;
     const PackedHead layout(pixels, step.key_channels, step.value_channels);
     const auto* from = reinterpret_cast<const std::int16_t*>(to_.dense[step.inputs[0]].data<std::uint8_t>());
-    for (int h = 0; h < step.heads; ++h, from += layout.values) {
+    for (int i = 0; i < step.areas * step.heads; ++i, from += layout.values) {
       ByteAttentionHead head{};
       head.q = from + layout.q;
       head.k = from + layout.k;
       head.k_step = layout.k_step;
       head.v = from + layout.v;
-      head.out = static_cast<float*>(bound.out.data) + h * step.value_channels;
+      head.out = static_cast<float*>(bound.out.data) + i % step.heads * step.value_channels;
       head.out_step = bound.out.pixel_stride / 4;
       head.pixels = pixels;
       head.key_channels = step.key_channels;
@@ -228,18 +231,25 @@ class Binder {
   Workspace& to_;
 };
 
-// Rows [first, last) of a head's output: pixels in one go where they follow each other, else row by row.
+// Rows [first, last) of the output, as far as they are of a head's area, the `area`-th of its size. Pixels in one go
+// where they follow each other, else row by row. `head.out` is that of the image's first pixel.
 template <typename Head>
-void for_pixels(const View& out, Head& head, int first, int last, void (*attention)(const Head&, int, int)) {
+void for_pixels(const View& out, Head& head, std::size_t area, int first, int last,
+                void (*attention)(const Head&, int, int)) {
+  float* const out_data = head.out;
+  const std::ptrdiff_t begin = static_cast<std::ptrdiff_t>(area) * head.pixels, row = out.row_stride / 4;
+  const auto do_rows = [&](std::ptrdiff_t y, std::ptrdiff_t end) {
+    const std::ptrdiff_t from = std::max<std::ptrdiff_t>(y * out.width - begin, 0);
+    const std::ptrdiff_t to = std::min<std::ptrdiff_t>(end * out.width - begin, head.pixels);
+    if (from >= to) return;
+    head.out = out_data + y * row + (begin - y * out.width) * head.out_step;
+    attention(head, static_cast<int>(from), static_cast<int>(to));
+  };
   if (out.row_stride == out.width * out.pixel_stride) {
-    attention(head, first * out.width, last * out.width);
+    do_rows(first, last);
     return;
   }
-  float* const out_rows = head.out;
-  for (int y = first; y < last; ++y) {
-    head.out = out_rows + y * (out.row_stride / 4 - out.width * head.out_step);
-    attention(head, y * out.width, (y + 1) * out.width);
-  }
+  for (int y = first; y < last; ++y) do_rows(y, y + 1);
 }
 
 struct Rows {
@@ -311,23 +321,26 @@ void run_part(const Plan& plan, const Step& step, Workspace& space, Bound& bound
       break;
     }
     case StepKind::attention:
-      for (AttentionHead head : bound.heads) {
+      for (std::size_t i = 0; i < bound.heads.size(); ++i) {
+        AttentionHead head = bound.heads[i];
         head.scratch = reinterpret_cast<float*>(space.scratch.as<std::uint8_t>() +
                                                 bound.scratch * static_cast<std::size_t>(part));
-        for_pixels(bound.out, head, first, last, bound.floats->attention);
+        for_pixels(bound.out, head, i / step.heads, first, last, bound.floats->attention);
       }
       break;
     case StepKind::pack_heads:
-      pack_heads(bound.in, step.heads, step.key_channels, step.value_channels, plan.items[step.inputs[0]].quant.zero,
+      pack_heads(bound.in, step.areas, step.heads, step.key_channels, step.value_channels,
+                 plan.items[step.inputs[0]].quant.zero,
                  reinterpret_cast<std::int16_t*>(space.dense[step.outputs[0]].data<std::uint8_t>()), first, last);
       break;
     case StepKind::byte_attention:
-      for (ByteAttentionHead head : bound.byte_heads) {
+      for (std::size_t i = 0; i < bound.byte_heads.size(); ++i) {
+        ByteAttentionHead head = bound.byte_heads[i];
         std::uint8_t* const scratch = space.scratch.as<std::uint8_t>() + bound.scratch * static_cast<std::size_t>(part);
         head.scratch = reinterpret_cast<float*>(scratch);
         head.weights = reinterpret_cast<std::int16_t*>(scratch + sizeof(float) * kAttentionRows *
                                                                      static_cast<std::size_t>(head.k_step));
-        for_pixels(bound.out, head, first, last, bound.floats->byte_attention);
+        for_pixels(bound.out, head, i / step.heads, first, last, bound.floats->byte_attention);
       }
       break;
     case StepKind::sigmoid: {

@@ -234,6 +234,9 @@ const LetterboxKernels& letterbox_avx512();
 #ifdef WUTDET_LETTERBOX_AVX2
 const LetterboxKernels& letterbox_avx2();
 #endif
+#ifdef WUTDET_LETTERBOX_NEON
+const LetterboxKernels& letterbox_neon();
+#endif
 
 const LetterboxKernels& letterbox_kernels([[maybe_unused]] const ConvKernels& kernels) {
 #ifdef WUTDET_LETTERBOX_AVX512
@@ -241,6 +244,9 @@ const LetterboxKernels& letterbox_kernels([[maybe_unused]] const ConvKernels& ke
 #endif
 #ifdef WUTDET_LETTERBOX_AVX2
   if (std::strcmp(kernels.name, "scalar") != 0) return letterbox_avx2();
+#endif
+#ifdef WUTDET_LETTERBOX_NEON
+  if (std::strcmp(kernels.name, "scalar") != 0) return letterbox_neon();
 #endif
   return kPortable;
 }

@@ -83,7 +83,17 @@ class Lowering {
   bool lower_expectation(int node);
   bool lower_sigmoid(int node);
   std::optional<float> factor_of(int node, int value) const;
-  bool swaps_last_axes(const Node& node) const;
+  // Whether a node that is not done yet is such a transposition, or such an operator.
+  bool permutes(int node, const std::vector<std::int64_t>& perm) const;
+  bool is_open(int node, const char* op) const;
+  struct Heads {
+    std::int64_t areas = 1, pixels = 0, heads = 0, key_channels = 0, value_channels = 0;  // pixels: of an area
+    int q = kAbsent, k = kAbsent, v = kAbsent;
+    bool pixels_first = false;
+    std::vector<int> nodes;  // up to the one that gives q, k and v
+  };
+  std::optional<Heads> heads_of(int node) const;
+  std::optional<int> image_of_heads(int node, bool pixels_first, const Dims& image, std::vector<int>& nodes) const;
 
   // lower_table.cpp
   struct ByteFunction {

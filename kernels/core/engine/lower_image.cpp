@@ -90,7 +90,8 @@ void Lowering::concat_items(const Node& node, int cat, const std::vector<int>& p
 bool Lowering::lower_concat(int index) {
   const Node& node = graph_.nodes[index];
   const int y = node.outputs[0];
-  if (!is_image_shape(y) || integer(node, "axis", 0) != 1) return false;
+  const std::int64_t axis = integer(node, "axis", 0);
+  if (!is_image_shape(y) || (axis != 1 && axis != -3)) return false;
   bool any_image = false, all_bytes = true;
   for (const int value : node.inputs) {
     if (!is_image_shape(value)) return false;

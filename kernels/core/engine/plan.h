@@ -75,7 +75,7 @@ struct Step {
   Window window;
   // to_dense: values between the beginnings of channels in the result (0: as many as pixels), and before the first.
   std::size_t plane = 0, offset = 0;
-  int heads = 0, key_channels = 0, value_channels = 0;  // attention
+  int areas = 1, heads = 0, key_channels = 0, value_channels = 0;  // attention
   float factor = 1.0f, scale = 1.0f;
   std::vector<float> numbers;  // expectation: of the bins
   std::shared_ptr<const Prepared> node;
