@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 KERNELS = Path(__file__).parents[2] / "kernels"
-ENGINE = ("conv_clip", "conv_pack", "conv_run", "conv_scalar", "dispatch")
+ENGINE = ("conv_chains", "conv_pack", "conv_run", "conv_scalar", "dispatch")
 
 
 @pytest.mark.slow
