@@ -42,8 +42,9 @@ struct ConvRow {
   // [groups][vectors * lanes]:
   const float* group_scale;
   const std::int32_t* group_initial;
-  // Kernels that need chains, see conv_chains.h: weights are [vector][step of its chains][lane][4], for each vector with
-  // the counts of its chains (in each of the groups, or of one) and with the offset of every step's input.
+  // Kernels that need chains, see conv_chains.h: weights are [step of a chain][vector][lane][4] with groups, else
+  // [vector][step of its chains][lane][4]; beside them counts of chains, in each of the groups, or for each vector, and
+  // the offset of every step's input.
   const std::int32_t* chains;
   const std::int32_t* chain_offsets;
   int groups;

@@ -170,8 +170,10 @@ void chain_blocks(ConvLayer& layer, const Shape& shape) {
     block.weights = weights.size();
     block.chains = layer.chains.size();
     block.chain_steps = layer.chain_steps.size();
-    for (int v = 0; v < block.vectors; ++v) {
-      const Chains made = chain(whole + v * lanes * 4, row * 4, shape.steps, lanes, group);
+    // With groups, all vectors of a block have the same chains, else each its own.
+    const std::size_t together = layer.spec.group != 0 ? row : lanes;
+    for (std::size_t lane = 0; lane < row; lane += together) {
+      const Chains made = chain(whole + lane * 4, row * 4, shape.steps, together, group);
       layer.chains.insert(layer.chains.end(), made.counts.begin(), made.counts.end());
       layer.chain_steps.insert(layer.chain_steps.end(), made.steps.begin(), made.steps.end());
       weights.insert(weights.end(), made.weights.begin(), made.weights.end());
