@@ -1,9 +1,9 @@
 // Weights for processors without dot products of bytes (AVX2). vpmaddubsw adds two products in int16 and saturates, and
 // results must widen to int32 before they are added up: as many instructions as the products themselves. So steps (four
-// values along K, for the lanes of one or more vectors) are put in chains whose results can be added in int16 and widen once:
-// those where, for every lane and pair of values, the positive weights of all steps add up to at most 128, and the
-// negative ones too (128 * 255 is below 2^15). Any steps will do: kernels read inputs by a list of offsets. What a step
-// has above 128 is taken off and becomes another step of the same input, so that sums are exact for any int8 weights.
+// values along K, for the lanes of one or more vectors) are put in chains whose results can be added in int16 and widen
+// once: those where, for every lane and pair of values, the positive weights of all steps add up to at most 128, and
+// the negative ones too (128 * 255 is below 2^15). Any steps will do: kernels read inputs by a list of offsets. What a
+// step has above 128 is taken off and becomes another step of the same input, so that sums are exact for any weights.
 #pragma once
 
 #include <cstddef>
