@@ -6,6 +6,7 @@
 #include <immintrin.h>
 
 #include "core/engine/conv.h"
+#include "core/engine/conv_chains.h"
 #include "core/engine/conv_kernels.h"
 #include "core/engine/silu.h"
 
@@ -35,33 +36,18 @@ WUTDET_INLINE __m256i pack4(__m256i a, __m256i b, __m256i c, __m256i d) {
   return _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
 }
 
-// table[x] for 32 bytes of each vector, in place. A table of 16 entries is one instruction; the 8 of each half of the bytes are combined by xor:
-// `steps` holds each 16 entries xor those before them, and entries under a set top bit count as zero.
-template <int vectors>
-WUTDET_INLINE void look_up(const std::uint8_t* steps, std::uint8_t* bytes) {
-  const __m256i sixteen = _mm256_set1_epi8(16);
-  __m256i x[vectors], at[vectors], y[2][vectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) x[v] = load(bytes + 32 * v);
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half) {
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      const __m256i part = _mm256_broadcastsi128_si256(load16(steps + 128 * half + 16 * i));
-#pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) {
-        at[v] = i != 0 ? _mm256_sub_epi8(at[v], sixteen) : half == 0 ? x[v] : _mm256_xor_si256(x[v], _mm256_set1_epi8(-128));
-        const __m256i some = _mm256_shuffle_epi8(part, at[v]);
-        y[half][v] = i == 0 ? some : _mm256_xor_si256(y[half][v], some);
-      }
-    }
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) store(bytes + 32 * v, _mm256_blendv_epi8(y[0][v], y[1][v], x[v]));
-}
-
-void make_steps(const std::uint8_t* table, std::uint8_t* steps) {
-  for (int i = 0; i < 256; ++i) steps[i] = static_cast<std::uint8_t>(table[i] ^ (i % 128 < 16 ? 0 : table[i - 16]));
+// table[x] for 32 bytes, in place: each 16 entries are one instruction, results are chosen by the upper bits of x, which
+// are shifted to where the choice looks at them.
+WUTDET_INLINE void look_up(const std::uint8_t* table, std::uint8_t* bytes) {
+  const __m256i x = load(bytes), low = _mm256_and_si256(x, _mm256_set1_epi8(15));
+  const __m256i bit4 = _mm256_slli_epi16(x, 3), bit5 = _mm256_slli_epi16(x, 2), bit6 = _mm256_slli_epi16(x, 1);
+  const auto entry = [&](int i) {
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load16(table + 16 * i)), low);
+  };
+  const auto two = [&](int i) { return _mm256_blendv_epi8(entry(i), entry(i + 1), bit4); };
+  const auto four = [&](int i) { return _mm256_blendv_epi8(two(i), two(i + 2), bit5); };
+  const auto eight = [&](int i) { return _mm256_blendv_epi8(four(i), four(i + 4), bit6); };
+  store(bytes, _mm256_blendv_epi8(eight(0), eight(8), x));
 }
 
 // 16 bytes mixed with 16 of the residual.
@@ -86,15 +72,12 @@ WUTDET_INLINE void copy_bytes(std::uint8_t* to, const std::uint8_t* from, int co
   }
 }
 
-// Saturated bytes of pixels, `stride` apart (a multiple of 8), through table and residual to the output. May read and
-// change whole vectors of `own`.
+// Saturated bytes of pixels, `stride` apart (a multiple of 8), through table and residual to the output. Reads and changes
+// whole vectors of `own`.
 __attribute__((noinline)) void put_bytes(const ConvRow& row, std::uint8_t* own, int pixels, int stride,
                                          std::uint8_t* out, const std::uint8_t* residual) {
-  if (row.table != nullptr) {
-    int i = 0;
-    for (; i + 32 < pixels * stride; i += 64) look_up<2>(row.table, own + i);
-    if (i < pixels * stride) look_up<1>(row.table, own + i);
-  }
+  if (row.table != nullptr)
+    for (int i = 0; i < pixels * stride; i += 32) look_up(row.table, own + i);
   if (residual == nullptr && row.channels == 16 && stride == 16) {
     for (int m = 0; m < pixels; ++m) copy_bytes(out + m * row.out_step, own + 16 * m, 16);
     return;
@@ -116,26 +99,23 @@ __attribute__((noinline)) void put_bytes(const ConvRow& row, std::uint8_t* own, 
   }
 }
 
-// Integers [M][N] to bytes.
+// Integers [M][N] to bytes [M][N * kLanes], and maybe whole vectors of bytes behind them.
 template <int M, int N>
-WUTDET_INLINE void put_tile(const ConvRow& row, __m256i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
+WUTDET_INLINE void pack_tile(__m256i (&sum)[M][N], std::uint8_t* bytes) {
   constexpr int together = 4 / N;
-  // Behind the last pixel there is room for whole vectors.
-  alignas(32) std::uint8_t own[(M * N * kLanes + 31) / 32 * 32 + 16];
   const __m256i order = N == 1   ? _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)
                         : N == 2 ? _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)
                                  : _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
 #pragma GCC unroll 16
   for (int m = 0; m < M; m += together) {
     const int b = m + 1 < M ? m + 1 : m, c = m + 2 < M ? m + 2 : m, d = m + 3 < M ? m + 3 : m;
-    __m256i bytes;
-    if constexpr (N == 4) bytes = pack4(sum[m][0], sum[m][1], sum[m][2], sum[m][3]);
-    if constexpr (N == 2) bytes = pack4(sum[m][0], sum[m][1], sum[b][0], sum[b][1]);
-    if constexpr (N == 1) bytes = pack4(sum[m][0], sum[b][0], sum[c][0], sum[d][0]);
-    if constexpr (N != 4) bytes = _mm256_permutevar8x32_epi32(bytes, order);
-    store(own + m * N * kLanes, bytes);
+    __m256i four;
+    if constexpr (N == 4) four = pack4(sum[m][0], sum[m][1], sum[m][2], sum[m][3]);
+    if constexpr (N == 2) four = pack4(sum[m][0], sum[m][1], sum[b][0], sum[b][1]);
+    if constexpr (N == 1) four = pack4(sum[m][0], sum[b][0], sum[c][0], sum[d][0]);
+    if constexpr (N != 4) four = _mm256_permutevar8x32_epi32(four, order);
+    store(bytes + m * N * kLanes, four);
   }
-  put_bytes(row, own, M, N * kLanes, out, residual);
 }
 
 WUTDET_INLINE __m256 silu(__m256 x) {
@@ -201,7 +181,7 @@ __attribute__((noinline)) void quantise_all(const ConvRow& row, float* y, int pi
   }
 }
 
-// The rarer ways out, through memory: sums are floats.
+// The rarer ways out, through memory: sums are floats. See `finish`.
 template <int M, int N>
 __attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::uint8_t* out,
                                              const std::uint8_t* residual) {
@@ -215,7 +195,7 @@ __attribute__((noinline)) void finish_floats(const ConvRow& row, float* y, std::
   for (int m = 0; m < M; ++m)
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) sum[m][n] = load(y + (m * N + n) * kLanes);
-  put_tile<M, N>(row, sum, out, residual);
+  pack_tile<M, N>(sum, out);
 }
 
 template <int M, int N>
@@ -240,92 +220,31 @@ WUTDET_INLINE void start(__m256i (&sum)[M][N], const void* from) {
 template <typename Op, int M, int N>
 WUTDET_INLINE const std::uint8_t* accumulate(__m256i (&sum)[M][N], const std::uint8_t* p, std::ptrdiff_t step,
                                              int steps, const std::uint8_t* w) {
-  constexpr int chain = Op::chain;
   do {
     __m256i weights[N];
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) weights[n] = Op::hold(w + 32 * n);
+    for (int n = 0; n < N; ++n) weights[n] = load(w + 32 * n);
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
-      __m256i part[N];
+      const __m256i x = four_bytes(p + m * step);
 #pragma GCC unroll 4
-      for (int c = 0; c < chain; ++c) {
-        const __m256i x = four_bytes(p + m * step + 4 * c);
-#pragma GCC unroll 4
-        for (int n = 0; n < N; ++n) Op::add(sum[m][n], part[n], c, x, weights[n], w + (c * N + n) * 32);
-      }
+      for (int n = 0; n < N; ++n) Op::add(sum[m][n], x, weights[n]);
     }
-    p += 4 * chain;
-    w += 32 * N * chain;
-    steps -= chain;
-  } while (steps != 0);
+    p += 4;
+    w += 32 * N;
+  } while (--steps != 0);
   return w;
 }
 
-// Four products per lane added to an int32, of bytes and signed bytes. Weights are held in registers over the pixels of
-// a step where there are enough of them, or else read again: `hold`.
+// Four products per lane added to an int32, of bytes and signed bytes.
 #ifdef WUTDET_YMM_DOT
 struct Dot {
-  static constexpr int chain = 1;
-  static WUTDET_INLINE __m256i hold(const std::uint8_t* w) { return load(w); }
-  static WUTDET_INLINE void add(__m256i& sum, __m256i&, int, __m256i x, __m256i w, const std::uint8_t*) {
-    WUTDET_YMM_DOT(sum, x, w);
-  }
-};
-#else
-template <int length>
-struct Chain {
-  static constexpr int chain = length;
-  static WUTDET_INLINE __m256i hold(const std::uint8_t*) { return _mm256_setzero_si256(); }
-  static WUTDET_INLINE void add(__m256i& sum, __m256i& part, int at, __m256i x, __m256i, const std::uint8_t* w) {
-    const __m256i pairs = _mm256_maddubs_epi16(x, load(w));
-    part = at == 0 ? pairs : _mm256_add_epi16(part, pairs);
-    if (at == chain - 1) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1)));
-  }
+  static WUTDET_INLINE void add(__m256i& sum, __m256i x, __m256i w) { WUTDET_YMM_DOT(sum, x, w); }
 };
 #endif
 struct Fma {
-  static constexpr int chain = 1;
-  static WUTDET_INLINE __m256i hold(const std::uint8_t* w) { return load(w); }
-  static WUTDET_INLINE void add(__m256i& sum, __m256i&, int, __m256i x, __m256i w, const std::uint8_t*) {
+  static WUTDET_INLINE void add(__m256i& sum, __m256i x, __m256i w) {
     __asm__("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(x), "x"(w));
-  }
-};
-
-// Dots of the runs up to one that ends a group, or all of them.
-struct Reader {
-  const Run* run;
-  const std::uint8_t* w;
-#ifndef WUTDET_YMM_DOT
-  int step;
-  const std::int32_t* correction_step;
-  const std::uint8_t* correction;
-#endif
-  explicit WUTDET_INLINE Reader(const ConvRow& row)
-      : run(row.runs),
-        w(row.weights)
-#ifndef WUTDET_YMM_DOT
-        ,
-        step(0),
-        correction_step(row.correction_steps),
-        correction(row.corrections)
-#endif
-  {
-  }
-  template <typename Op, int M, int N>
-  WUTDET_INLINE void add_run(__m256i (&sum)[M][N], const std::uint8_t* in, std::ptrdiff_t pixel) {
-    w = accumulate<Op, M, N>(sum, in + run->offset, pixel, run->steps, w);
-#ifndef WUTDET_YMM_DOT
-    const int end = step + run->steps;
-    while (*correction_step < end) {
-      accumulate<Chain<1>, M, N>(sum, in + run->offset + 4 * std::ptrdiff_t{*correction_step - step}, pixel, 1,
-                                 correction);
-      correction += 32 * N;
-      ++correction_step;
-    }
-    step = end;
-#endif
-    ++run;
   }
 };
 
@@ -344,11 +263,12 @@ WUTDET_INLINE void scale_tile(const ConvRow& row, __m256i (&sum)[M][N]) {
   }
 }
 
+// Sums to the output's floats, or to saturated bytes [M][N * kLanes] for put_bytes.
 template <bool bytes, bool already_float, int M, int N>
 WUTDET_INLINE void finish(const ConvRow& row, __m256i (&sum)[M][N], std::uint8_t* out, const std::uint8_t* residual) {
   scale_tile<bytes, already_float>(row, sum);
   if constexpr (bytes) {
-    put_tile<M, N>(row, sum, out, residual);
+    pack_tile<M, N>(sum, out);
   } else {
     alignas(32) float y[M * N * kLanes];
     spill<M, N>(sum, y);
@@ -356,22 +276,22 @@ WUTDET_INLINE void finish(const ConvRow& row, __m256i (&sum)[M][N], std::uint8_t
   }
 }
 
-template <typename Op>
+#ifdef WUTDET_YMM_DOT
 struct Int8 {
   template <int M, int N, bool bytes>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
     __m256i sum[M][N];
     start<M, N>(sum, row.initial);
-    Reader reader(row);
-    const Run* const end = row.runs + row.run_count;
+    const std::uint8_t* w = row.weights;
+    const Run* run = row.runs;
+    const Run* const end = run + row.run_count;
     do {
-      reader.template add_run<Op, M, N>(sum, in, row.in_step);
-    } while (reader.run != end);
+      w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
+    } while (++run != end);
     finish<bytes, false, M, N>(row, sum, out, residual);
   }
 };
 
-template <typename Op>
 struct Grouped {
   template <int M, int N, bool bytes>
   static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
@@ -383,15 +303,17 @@ struct Grouped {
       for (int m = 0; m < M; ++m) total[m][n] = _mm256_setzero_ps();
     const std::int32_t* initial = row.group_initial;
     const float* scales = row.group_scale;
-    Reader reader(row);
-    const Run* const end = row.runs + row.run_count;
+    const std::uint8_t* w = row.weights;
+    const Run* run = row.runs;
+    const Run* const end = run + row.run_count;
     do {
       start<M, N>(sum, initial);
       initial += N * kLanes;
       bool more;
       do {
-        more = reader.run->ends_group == 0;
-        reader.template add_run<Op, M, N>(sum, in, row.in_step);
+        more = run->ends_group == 0;
+        w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
+        ++run;
       } while (more);
 #pragma GCC unroll 4
       for (int n = 0; n < N; ++n) {
@@ -400,7 +322,7 @@ struct Grouped {
         for (int m = 0; m < M; ++m) total[m][n] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[m][n]), scale, total[m][n]);
       }
       scales += N * kLanes;
-    } while (reader.run != end);
+    } while (run != end);
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n)
 #pragma GCC unroll 16
@@ -408,6 +330,7 @@ struct Grouped {
     finish<bytes, true, M, N>(row, sum, out, residual);
   }
 };
+#endif
 
 struct Real {
   template <int M, int N, bool>
@@ -434,27 +357,32 @@ struct Tiles {
   static constexpr Tile list[] = {&Kind::template tile<M, N, bytes>...};
 };
 
-// Tiles of almost equal widths, whole groups of `together` pixels.
-void cover(ConvRow row, const Tile* tiles, int most, int together) {
-  std::uint8_t steps[256];
-  if (row.table != nullptr) {
-    make_steps(row.table, steps);
-    row.table = steps;
-  }
+// Tiles of almost equal widths, whole groups of `together` pixels. Bytes are collected, since tables and residuals take
+// many of them faster than few.
+void cover(const ConvRow& row, const Tile* tiles, int most, int together) {
+  constexpr int kCollected = 1024;
   const int groups = (row.pixels + together - 1) / together, per_tile = most / together;
   const int count = (groups + per_tile - 1) / per_tile, share = groups / count, larger = groups % count;
+  const int stride = row.vectors * kLanes;
+  alignas(32) std::uint8_t own[kCollected + 12 * 2 * kLanes + 32];
   const std::uint8_t* in = row.in;
   std::uint8_t* out = row.out;
   const std::uint8_t* residual = row.residual;
-  int left = row.pixels;
+  int left = row.pixels, ready = 0;
   for (int i = 0; i < count; ++i) {
     int width = (share + (i < larger)) * together;
     if (width > left) width = left;
-    tiles[width - 1](row, in, out, residual);
+    tiles[width - 1](row, in, row.to_u8 ? own + ready * stride : out, residual);
     in += width * row.in_step;
-    out += width * row.out_step;
-    if (residual != nullptr) residual += width * row.residual_step;
     left -= width;
+    ready += width;
+    if (row.to_u8) {
+      if (ready * stride < kCollected && left != 0) continue;
+      put_bytes(row, own, ready, stride, out, residual);
+    }
+    out += ready * row.out_step;
+    if (residual != nullptr) residual += ready * row.residual_step;
+    ready = 0;
   }
 }
 
@@ -464,35 +392,20 @@ void cover_12(const ConvRow& row) {
   else cover(row, Tiles<Kind, bytes, 2, 1, 2, 3, 4, 5, 6>::list, 6, 2);
 }
 
-// Half as many sums, the other half of the registers for totals.
-template <typename Kind, bool bytes>
-void cover_6(const ConvRow& row) {
-  if (row.vectors == 1) cover(row, Tiles<Kind, bytes, 1, 1, 2, 3, 4, 5, 6>::list, 6, 1);
-  else cover(row, Tiles<Kind, bytes, 2, 1, 2, 3>::list, 3, 1);
-}
-
 bool usual(const ConvRow& row) { return row.to_u8 && !row.silu; }
 
 #ifdef WUTDET_YMM_DOT
-void int8_row(const ConvRow& row) { usual(row) ? cover_12<Int8<Dot>, true>(row) : cover_12<Int8<Dot>, false>(row); }
-void grouped_row(const ConvRow& row) {
-  usual(row) ? cover_6<Grouped<Dot>, true>(row) : cover_6<Grouped<Dot>, false>(row);
+// Half as many sums, the other half of the registers for totals.
+template <bool bytes>
+void cover_6(const ConvRow& row) {
+  if (row.vectors == 1) cover(row, Tiles<Grouped, bytes, 1, 1, 2, 3, 4, 5, 6>::list, 6, 1);
+  else cover(row, Tiles<Grouped, bytes, 2, 1, 2, 3>::list, 3, 1);
 }
+
+void int8_row(const ConvRow& row) { usual(row) ? cover_12<Int8, true>(row) : cover_12<Int8, false>(row); }
+void grouped_row(const ConvRow& row) { usual(row) ? cover_6<true>(row) : cover_6<false>(row); }
 #else
-template <typename Op>
-void int8_by(const ConvRow& row) {
-  usual(row) ? cover_12<Int8<Op>, true>(row) : cover_12<Int8<Op>, false>(row);
-}
-template <typename Op>
-void grouped_by(const ConvRow& row) {
-  usual(row) ? cover_6<Grouped<Op>, true>(row) : cover_6<Grouped<Op>, false>(row);
-}
-void int8_row(const ConvRow& row) {
-  row.chain == 4 ? int8_by<Chain<4>>(row) : row.chain == 2 ? int8_by<Chain<2>>(row) : int8_by<Chain<1>>(row);
-}
-void grouped_row(const ConvRow& row) {
-  row.chain == 4 ? grouped_by<Chain<4>>(row) : row.chain == 2 ? grouped_by<Chain<2>>(row) : grouped_by<Chain<1>>(row);
-}
+#include "isa/conv_ymm_chains.inc"
 #endif
 void real_row(const ConvRow& row) { cover_12<Real, false>(row); }
 
@@ -510,11 +423,11 @@ void widen(const std::uint8_t* in, std::size_t count, int zero, float scale, flo
 }
 
 #ifdef WUTDET_YMM_DOT
-constexpr bool kClips = false;
+constexpr bool kChains = false;
 #else
-constexpr bool kClips = true;
+constexpr bool kChains = true;
 #endif
-constexpr ConvKernels kKernels{WUTDET_YMM_NAME, kLanes,      2,        2,              2,              kClips, false,
+constexpr ConvKernels kKernels{WUTDET_YMM_NAME, kLanes,      2,        2,              2,              kChains, false,
                                int8_row,        grouped_row, real_row, depthwise_int8, depthwise_real, widen};
 
 }  // namespace

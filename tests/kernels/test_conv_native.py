@@ -175,6 +175,29 @@ def test_float_weights_as_two_planes_of_bytes(output):
     check()
 
 
+@pytest.mark.parametrize(("kernel", "depthwise"), [(3, False), (9, True)])
+def test_long_rows_and_many_taps(kernel, depthwise):
+    """Rows whose bytes are collected in several parts, and more taps than are unpacked beforehand."""
+    rng = np.random.default_rng(kernel)
+    channels, width = 24, 150
+    weights = rng.integers(-128, 128, (channels, kernel, kernel, 1 if depthwise else channels)).astype(np.int8)
+    fields = {
+        "input": "u8", "output": "u8", "depthwise": depthwise, "in_channels": channels, "out_channels": channels,
+        "kernel_h": kernel, "kernel_w": kernel, "stride_h": 1, "stride_w": 1, "dilation_h": 1, "dilation_w": 1,
+        "pad_top": 0, "pad_left": 0, "inverse_scale": 1.0, "output_zero": 0.0, "mix_offset": 0.0,
+        "input_zero": 100, "weights": weights,
+        "scale": np.full(channels, 0.004, np.float32), "bias": np.full(channels, 120, np.float32),
+        "table": rng.integers(0, 256, 256).astype(np.uint8), "mix_own": 0.7, "mix_residual": 0.4,
+    }  # fmt: skip
+    values = rng.integers(0, 256, (kernel + 1, width + kernel - 1, channels)).astype(np.uint8)
+    residual = rng.integers(0, 256, (2, width, channels)).astype(np.uint8)
+    case = Case(fields, values, (0, 0, 0, 0), (2, width), residual)
+    expected = finish(case, sums(case))
+    assert len(np.unique(expected)) > 100
+    for isa in ISAS:
+        np.testing.assert_array_equal(run_native(_kernels, isa, case), expected, err_msg=isa)
+
+
 def float_case(values: np.ndarray, **fields) -> Case:
     """A 1x1 layer of one channel and weight 1 over a row of values."""
     one = np.ones((1, 1, 1, 1), np.float32)

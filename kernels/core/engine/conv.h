@@ -95,8 +95,7 @@ struct ConvBlock {
   std::size_t weights = 0;  // offset in bytes
   std::size_t rows = 0;     // offset in `initial`, `scale`, `bias` (values)
   std::size_t groups = 0;   // offset in `group_scale` and `group_initial` (values)
-  int chain = 1;            // see conv_clip.h
-  std::size_t correction_steps = 0, corrections = 0;  // offsets (values; bytes)
+  std::size_t chains = 0, chain_steps = 0;  // offsets (values), see conv_chains.h
 };
 
 // A convolution ready for one instruction set. Immutable; any number of threads may use it.
@@ -104,8 +103,9 @@ struct ConvLayer {
   ConvSpec spec;  // pointers are null: everything has been copied
   const ConvKernels* kernels = nullptr;
   std::vector<ConvBlock> blocks;
-  Packed weights, initial, scale, bias, inverse, group_scale, group_initial, table, corrections;
-  std::vector<std::int32_t> correction_steps;
+  Packed weights, initial, scale, bias, inverse, group_scale, group_initial, table;
+  // Where weights are in chains (then `weights` has their order): of the vectors of all blocks.
+  std::vector<std::int32_t> chains, chain_steps;
   bool has_table = false;
   std::size_t quads = 0;  // steps of the inner loop; values for float weights
 
@@ -139,6 +139,7 @@ struct ConvCall {
   const ConvLayer* layer = nullptr;
   View in, out, residual;
   std::vector<Run> runs;
+  std::vector<std::int32_t> chain_offsets;  // of chain_steps, in bytes, counted like those of `runs`
   bool flat = false;  // rows follow each other without a gap and a pixel sees one pixel: rows can be joined
   std::size_t scratch_bytes = 0;  // per thread, 64-byte aligned; 0 for most layers
 };

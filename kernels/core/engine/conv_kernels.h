@@ -42,11 +42,12 @@ struct ConvRow {
   // [groups][vectors * lanes]:
   const float* group_scale;
   const std::int32_t* group_initial;
-  // Kernels whose products saturate at int16, see conv_clip.h: steps whose products can be added before they widen; the
-  // steps that have more weights to add, ending with INT32_MAX, and these weights, [correction][vector][lane][4].
-  int chain;
-  const std::int32_t* correction_steps;
-  const std::uint8_t* corrections;
+  // Kernels that need chains, see conv_chains.h: weights are [step of a chain][vector][lane][4] with groups, else
+  // [vector][step of its chains][lane][4]; beside them counts of chains, in each of the groups, or for each vector, and
+  // the offset of every step's input.
+  const std::int32_t* chains;
+  const std::int32_t* chain_offsets;
+  int groups;
   const std::uint8_t* table;   // null without one
   const float* inverse;        // applied if `quantise`, with `zero`; per lane of the block
   float zero;
@@ -60,7 +61,7 @@ struct ConvKernels {
   const char* name;
   int lanes;                    // output channels of a vector; a multiple of 4
   int int8_vectors, grouped_vectors, float_vectors;  // most vectors of a block; depthwise blocks have kMaxVectors
-  bool clips;                   // needs weights of int8 layers (not depthwise) as conv_clip.h makes them
+  bool chains;                  // needs weights of int8 layers (not depthwise) as conv_chains.h makes them
   bool signed_inputs;           // int8 layers (not depthwise) take 128 off every input: sums start from 128 * weights
   ConvRowFunction int8, grouped, real, depthwise_int8, depthwise_real;
   // out[i] = float(in[i] - zero) * scale

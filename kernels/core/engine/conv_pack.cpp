@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/engine/conv.h"
-#include "core/engine/conv_clip.h"
+#include "core/engine/conv_chains.h"
 #include "core/engine/conv_kernels.h"
 
 namespace wutdet::engine {
@@ -161,25 +161,26 @@ void place_groups(ConvLayer& layer, const ConvBlock& block, const Shape& shape, 
   }
 }
 
-void clip_blocks(ConvLayer& layer, const Shape& shape) {
-  // A tap's steps, or the largest power of two that divides a tap's and a group's.
-  std::size_t unit = std::size_t(layer.spec.in_channels) / 4;
-  if (layer.spec.group != 0)
-    for (unit = 4; unit > 1 && (layer.spec.in_channels % (4 * unit) != 0 || layer.spec.group % (4 * unit) != 0);) unit /= 2;
-  std::vector<std::int8_t> corrections;
+void chain_blocks(ConvLayer& layer, const Shape& shape) {
+  const std::size_t group = layer.spec.group != 0 ? std::size_t(layer.spec.group) / 4 : shape.steps;
+  std::vector<std::int8_t> weights;
   for (ConvBlock& block : layer.blocks) {
-    const std::size_t lanes = std::size_t(block.vectors) * shape.lanes;
-    std::int8_t* weights = layer.weights.as<std::int8_t>() + block.weights;
-    const Clipped clipped = clip(weights, shape.steps, lanes, unit);
-    std::copy(clipped.weights.begin(), clipped.weights.end(), weights);
-    block.chain = clipped.chain;
-    block.correction_steps = layer.correction_steps.size();
-    block.corrections = corrections.size();
-    layer.correction_steps.insert(layer.correction_steps.end(), clipped.steps.begin(), clipped.steps.end());
-    corrections.insert(corrections.end(), clipped.corrections.begin(), clipped.corrections.end());
+    const std::int8_t* whole = layer.weights.as<std::int8_t>() + block.weights;
+    const std::size_t lanes = std::size_t(shape.lanes), row = block.vectors * lanes;
+    block.weights = weights.size();
+    block.chains = layer.chains.size();
+    block.chain_steps = layer.chain_steps.size();
+    // With groups, all vectors of a block have the same chains, else each its own.
+    const std::size_t together = layer.spec.group != 0 ? row : lanes;
+    for (std::size_t lane = 0; lane < row; lane += together) {
+      const Chains made = chain(whole + lane * 4, row * 4, shape.steps, together, group);
+      layer.chains.insert(layer.chains.end(), made.counts.begin(), made.counts.end());
+      layer.chain_steps.insert(layer.chain_steps.end(), made.steps.begin(), made.steps.end());
+      weights.insert(weights.end(), made.weights.begin(), made.weights.end());
+    }
   }
-  layer.corrections = Packed(corrections.size());
-  std::copy(corrections.begin(), corrections.end(), layer.corrections.as<std::int8_t>());
+  layer.weights = Packed(weights.size());
+  std::copy(weights.begin(), weights.end(), layer.weights.as<std::int8_t>());
 }
 
 }  // namespace
@@ -194,7 +195,7 @@ Packed::Packed(std::size_t bytes) : bytes_(bytes) {
 
 std::size_t ConvLayer::bytes() const {
   return weights.bytes() + initial.bytes() + scale.bytes() + bias.bytes() + inverse.bytes() + group_scale.bytes() +
-         group_initial.bytes() + table.bytes() + corrections.bytes();
+         group_initial.bytes() + table.bytes() + 4 * (chains.size() + chain_steps.size());
 }
 
 Planes split_in_planes(const float* weights, int out_channels, std::size_t values) {
@@ -278,7 +279,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
     else place_int8(layer, block, shape, reinterpret_cast<std::int8_t*>(out));
     if (groups) place_groups(layer, block, shape, groups, shift);
   }
-  if (kernels.clips && !shape.real && !spec.depthwise) clip_blocks(layer, shape);
+  if (kernels.chains && !shape.real && !spec.depthwise) chain_blocks(layer, shape);
   if (spec.table != nullptr) {
     layer.table = Packed(256);
     std::memcpy(layer.table.as<std::uint8_t>(), spec.table, 256);

@@ -1,5 +1,6 @@
 // Binds layers to buffers and goes over their rows and blocks.
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -76,6 +77,18 @@ std::vector<Run> runs_of(const ConvSpec& s, std::ptrdiff_t row_stride, std::ptrd
   return cut;
 }
 
+// Of steps of int8 weights, counted over all runs.
+std::vector<std::int32_t> offsets_of(const std::vector<Run>& runs, const std::vector<std::int32_t>& steps) {
+  std::vector<std::int32_t> all, offsets;
+  if (steps.empty()) return offsets;
+  for (const Run& run : runs) {
+    if (std::abs(run.offset) > INT32_MAX - 4 * std::ptrdiff_t{run.steps}) refuse("rows of the input are too long");
+    for (std::int32_t i = 0; i < run.steps; ++i) all.push_back(static_cast<std::int32_t>(run.offset) + 4 * i);
+  }
+  for (const std::int32_t step : steps) offsets.push_back(all[static_cast<std::size_t>(step)]);
+  return offsets;
+}
+
 }  // namespace
 
 ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const View* residual) {
@@ -107,6 +120,7 @@ ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const Vie
   ConvSpec taps = s;
   if (widens(s, real)) taps.dilation_h = 1;  // rows lie one after the other in scratch, whatever the dilation
   call.runs = runs_of(taps, row_stride, pixel_stride, real ? 4 : 1, real);
+  call.chain_offsets = offsets_of(call.runs, layer.chain_steps);
   const auto gapless = [](const View& v) { return v.row_stride == v.width * v.pixel_stride; };
   call.flat = s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
               s.pad_left == 0 && in.width == out.width && gapless(in) && gapless(out) &&
@@ -130,6 +144,7 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
   row.out_step = call.out.pixel_stride;
   row.residual_step = call.residual.pixel_stride;
   row.steps = static_cast<int>(layer.quads);
+  row.groups = s.group ? static_cast<int>((4 * layer.quads + s.group - 1) / s.group) : 1;
   row.table = layer.has_table ? layer.table.as<std::uint8_t>() : nullptr;
   row.zero = s.output_zero;
   row.mix_own = s.mix.own;
@@ -159,9 +174,8 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
     row.inverse = layer.inverse.as<float>() + block.rows;
     row.group_scale = layer.group_scale.as<float>() + (layer.group_scale.bytes() ? block.groups : 0);
     row.group_initial = layer.group_initial.as<std::int32_t>() + (layer.group_initial.bytes() ? block.groups : 0);
-    row.chain = block.chain;
-    row.correction_steps = layer.correction_steps.data() + block.correction_steps;
-    row.corrections = layer.corrections.as<std::uint8_t>() + block.corrections;
+    row.chains = layer.chains.data() + block.chains;
+    row.chain_offsets = call.chain_offsets.data() + block.chain_steps;
     row_function(row);
   };
 
