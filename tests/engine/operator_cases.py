@@ -86,6 +86,15 @@ def _sigmoid(rng) -> Case:
     return one("Sigmoid", {"x": _floats(rng, _shape(rng)) * 5})
 
 
+def _relu(rng) -> Case:
+    return one("Relu", {"x": _floats(rng, _shape(rng))})
+
+
+def _leaky_relu(rng) -> Case:
+    slope = {} if rng.random() < 0.3 else {"alpha": float(rng.choice([0.1, 0.3, 1.5, -0.5]))}
+    return one("LeakyRelu", {"x": _floats(rng, _shape(rng))}, **slope)
+
+
 def _cast(rng) -> Case:
     kinds = [np.float32, np.uint8, np.int8, np.int32, np.int64, np.bool_]
     source, target = kinds[int(rng.integers(6))], kinds[int(rng.integers(6))]
@@ -371,6 +380,8 @@ OPERATORS: dict[str, Callable[[np.random.Generator], Case]] = {
     "QuantizeLinear": _quantize,
     "Range": _range,
     "ReduceMax": _reduce_max,
+    "LeakyRelu": _leaky_relu,
+    "Relu": _relu,
     "Reshape": _reshape,
     "Resize": _resize,
     "Sigmoid": _sigmoid,

@@ -1,4 +1,4 @@
-// Operators on single values: arithmetic with broadcasting, Sigmoid, Cast.
+// Operators on single values: arithmetic with broadcasting, Sigmoid, Relu, LeakyRelu, Cast.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -148,6 +148,22 @@ Prepared sigmoid(const Operands& of) {
           }};
 }
 
+// x, or x * slope below 0; Relu's slope is none.
+Prepared leaky(const Operands& of, float slope) {
+  of.allow_only({1}, 1);
+  const Spec x = of.data(0, DataType::F32);
+  return {{x}, [slope](const Inputs& in, Outputs& out) {
+            const float* from = in[0]->data<float>();
+            float* to = out[0].data<float>();
+            for (std::size_t i = 0, count = out[0].size(); i < count; ++i)
+              to[i] = from[i] < 0 ? (slope == 0 ? 0.0f : from[i] * slope) : from[i];
+          }};
+}
+
+Prepared relu(const Operands& of) { return leaky(of, 0.0f); }
+
+Prepared leaky_relu(const Operands& of) { return leaky(of, of.real("alpha", 0.01f)); }
+
 // Out of range: the nearest value there is; NaN: 0. Integers keep their low bits.
 template <typename To, typename From>
 To convert(From value) {
@@ -220,6 +236,8 @@ Prepare find_elementwise(const std::string& op) {
   if (op == "Div") return binary<Dividing>;
   if (op == "Mod") return mod;
   if (op == "Sigmoid") return sigmoid;
+  if (op == "Relu") return relu;
+  if (op == "LeakyRelu") return leaky_relu;
   if (op == "Cast") return cast;
   return nullptr;
 }

@@ -10,8 +10,7 @@ namespace {
 // Operators that work on each value for itself, so that 256 of them tell everything.
 bool by_value(const std::string& op) {
   static const std::set<std::string> names{
-      "Sigmoid",     "Mul",       "Add", "Sub",      "Div",           "Relu", "LeakyRelu", "Clip", "Tanh",
-      "HardSigmoid", "HardSwish", "Exp", "Identity", "QuantizeLinear", "DequantizeLinear"};
+      "Sigmoid", "Mul", "Add", "Sub", "Div", "Relu", "LeakyRelu", "Identity", "QuantizeLinear", "DequantizeLinear"};
   return names.count(op) > 0;
 }
 
