@@ -331,8 +331,10 @@ class EvalConfig(AnalysisConfig):
     """NMS threshold, for models that need NMS."""
     max_det: int | None = None
     """Most boxes kept per frame; none takes the largest limit of the presets that are measured."""
-    tile: int = 0
-    """Side of square tiles in pixels of the frame, looked at one by one beside the whole frame; 0 means no tiles."""
+    tile: str = "none"
+    """Tiles looked at one by one beside the whole frame: none, 640 (squares of so many pixels of the frame), 960x544
+    (pixels), 3x2 (at most so many columns and rows), horizon (one row along the horizon; horizon:2 in 2 columns), auto
+    (as 'wutdet bench tiling' chose for the model, else by the frame's size), or a file of 'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     arch: str | None = None
@@ -456,8 +458,10 @@ class DetectConfig:
     """NMS threshold, for models that need NMS."""
     max_det: int = 300
     """Most boxes per frame."""
-    tile: int = 0
-    """Side of square tiles in pixels of the frame, looked at one by one beside the whole frame; 0 means no tiles."""
+    tile: str = "none"
+    """Tiles looked at one by one beside the whole frame: none, 640 (squares of so many pixels of the frame), 960x544
+    (pixels), 3x2 (at most so many columns and rows), horizon (one row along the horizon; horizon:2 in 2 columns), auto
+    (as 'wutdet bench tiling' chose for the model, else by the frame's size), or a file of 'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0

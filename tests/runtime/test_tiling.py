@@ -10,17 +10,19 @@ import json
 import cv2
 import numpy as np
 import pytest
+import tile_merge_reference as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_detectors import IMGSZ, smooth_picture
 
-import wutdet.runtime.tiling as tiling
 from wutdet.config import DetectConfig
 from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
 from wutdet.runtime.detect import run
 from wutdet.runtime.detector import Detector
-from wutdet.runtime.tiling import TiledDetector, merge_passes, parts_of_others, tile_windows
+from wutdet.runtime.merge import BORDER_PX, merge_passes, parts_of_others
+from wutdet.runtime.tile_policy import tile_windows
+from wutdet.runtime.tiling import TiledDetector
 
 
 class PaintedShips:
@@ -108,7 +110,7 @@ def ship_scenes(draw):
     """Frame size, tile, overlap, and ships that do not touch and are no larger than the overlap less the border."""
     tile, overlap = draw(st.integers(48, 120)), draw(st.sampled_from([0.25, 0.3, 0.5]))
     width, height = draw(st.integers(20, 350)), draw(st.integers(20, 350))
-    largest = int(tile * overlap) - 2 * int(np.ceil(tiling.BORDER_PX)) - 1
+    largest = int(tile * overlap) - 2 * int(np.ceil(BORDER_PX)) - 1
     cell = largest + 1
     cells = [(x, y) for x in range(0, width - cell + 1, cell) for y in range(0, height - cell + 1, cell)]
     chosen = draw(st.lists(st.sampled_from(cells), unique=True, max_size=40)) if cells else []
@@ -275,15 +277,58 @@ def columns(boxes, scores, categories, windows):
     )
 
 
-@given(passes(), st.sampled_from([1, 7, 1 << 18]))
+@given(passes())
 @settings(max_examples=200, deadline=None)
-def test_parts_are_those_of_the_definition(scene, at_once):
+def test_parts_are_those_of_the_definition(scene):
     boxes, scores, categories, windows, frame_wh = scene
     xyxy, _, category, window = columns(boxes, scores, categories, windows)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiling, "_PAIRS_AT_ONCE", at_once)
-        found = parts_of_others(xyxy, category, window, frame_wh)
-    assert found.tolist() == parts_by_definition(boxes, categories, windows, frame_wh)
+    wanted = parts_by_definition(boxes, categories, windows, frame_wh)
+    assert parts_of_others(xyxy, category, window, frame_wh).tolist() == wanted
+    assert reference.parts_of_others(xyxy, category, window, frame_wh).tolist() == wanted
+
+
+def crowd(count: int, side: float, seed: int, distinct: int | None = None):
+    """Boxes as detectors give them: ``distinct`` ships (all of them, by default) seen by several passes each."""
+    rng = np.random.default_rng(seed)
+    frame_wh = (1920, 1080)
+    windows = np.concatenate([tile_windows(frame_wh, 640, 0.2), [[0, 0, *frame_wh]]]).astype(np.int32)
+    ships = rng.random((distinct or count, 2)) * frame_wh
+    ships = np.concatenate([ships, ships + rng.exponential(side, ships.shape) + 3], axis=1)
+    xyxy = ships[rng.integers(0, len(ships), count)] + rng.normal(0, 1.5, (count, 4))
+    window = windows[rng.integers(0, len(windows), count)]
+    xyxy = np.clip(xyxy, np.tile(window[:, :2], 2), np.tile(window[:, 2:], 2)).astype(np.float32)
+    proper = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+    score = rng.random(count).astype(np.float32).round(2)  # with ties
+    category = rng.integers(0, 2, count).astype(np.int32)
+    return tuple(column[proper] for column in (xyxy, score, category, window)), frame_wh
+
+
+@pytest.mark.parametrize("side", [10, 60, 400])
+@pytest.mark.parametrize(("count", "distinct"), [(300, None), (6000, None), (6000, 300)])
+@pytest.mark.parametrize("options", [{}, {"iou": 0.2, "border": 0.0, "max_det": 50}, {"iou": 0.9, "border": 30.0}])
+def test_thousands_of_boxes_are_merged_as_in_numpy(side, count, distinct, options):
+    columns, frame_wh = crowd(count, side, seed=count + side, distinct=distinct)
+    keep = merge_passes(*columns, frame_wh, **options)
+    np.testing.assert_array_equal(keep, reference.merge_passes(*columns, frame_wh, **options))
+    xyxy, _, category, window = columns
+    found = parts_of_others(xyxy, category, window, frame_wh, border=options.get("border", BORDER_PX))
+    wanted = reference.parts_of_others(xyxy, category, window, frame_wh, border=options.get("border", BORDER_PX))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_what_is_not_a_number_is_taken_last_and_breaks_nothing():
+    xyxy = np.array([[0, 0, 9, 9], [np.nan, 0, 9, 9], [0, 0, np.inf, 9], [20, 20, 30, 30]], np.float32)
+    score, category = np.array([np.nan, 0.5, 0.6, 0.4], np.float32), np.zeros(4, np.int32)
+    window = np.array([[0, 0, 40, 40], [0, 0, 40, 40], [0, 0, 100, 70], [0, 0, 40, 40]], np.int32)
+    assert merge_passes(xyxy, score, category, window, (100, 70)).tolist() == [2, 1, 3, 0]
+
+
+def test_columns_of_different_lengths_are_refused():
+    xyxy, score, category = np.zeros((2, 4), np.float32), np.zeros(2, np.float32), np.zeros(2, np.int32)
+    with pytest.raises(ValueError, match="same length"):
+        merge_passes(xyxy, score, category, np.zeros((1, 4), np.int32), (100, 70))
+    with pytest.raises(ValueError, match="same length"):
+        parts_of_others(xyxy, category[:1], np.zeros((2, 4), np.int32), (100, 70))
 
 
 @given(passes(), st.randoms(use_true_random=False))
@@ -350,7 +395,7 @@ def test_not_a_picture(artefact):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile": 0}, "at least 32 pixels"),
+        ({"tile": 5}, "at least 32 pixels"),
         ({"tile": -640}, "at least 32 pixels"),
         ({"overlap": 1.0}, "share of the tile"),
         ({"overlap": -0.1}, "share of the tile"),
@@ -390,6 +435,6 @@ def test_detect_with_tiles(artefact, tmp_path, capsys, caplog):
     wanted = TiledDetector(Detector(model, conf=0.05), tile=IMGSZ, overlap=0.25)(frame).to_records()
     assert len(wanted) > 0
     assert line["detections"] == wanted
-    assert "tiles of 160" in caplog.text
+    assert "tiles: 160, and the whole" in caplog.text
     with pytest.raises(UsageError, match="at least 32 pixels"):
         run(DetectConfig(str(tmp_path / "a.png"), model=str(model), tile=5))
