@@ -216,6 +216,55 @@ def test_parts_take_no_places_from_ships():
     assert found_boxes(found) == sorted([boat, *long[:2]])
 
 
+# --- other policies ----------------------------------------------------------------------------------------------
+
+
+@given(ship_scenes(), st.sampled_from(["2x1", "3x2", "4x4", "horizon", "horizon:2"]))
+@settings(max_examples=100, deadline=None)
+def test_every_policy_finds_each_ship_that_a_pass_shows_whole_once(scene, text):
+    size, tile, overlap, ships = scene
+    detector = TiledDetector(PaintedShips(imgsz=tile), text, overlap)
+    found = detector(paint(size, ships))  # no horizon in a black frame: rows cover it
+    wh = detector.policy.tile_wh(size, detector.view)
+    scale = detector.view.scale(wh)
+    visible = [ship for ship in ships if min(ship[2] - ship[0], ship[3] - ship[1]) * scale >= 3]
+    assert found_boxes(found) == sorted(visible)
+
+
+def test_tiles_are_parts_of_the_frame_and_no_copies():
+    class Watching(PaintedShips):
+        def __call__(self, picture):
+            self.shared.append(np.shares_memory(picture, frame))
+            return super().__call__(picture)
+
+    frame = paint((300, 200), [(10, 10, 20, 20)])
+    for policy in ("64", "3x2", "horizon"):
+        plain = Watching()
+        plain.shared = []
+        TiledDetector(plain, policy)(frame)
+        assert len(plain.shared) > 3 and all(plain.shared)
+
+
+def test_a_row_of_tiles_lies_along_the_horizon():
+    rng = np.random.default_rng(1)
+    sky_and_sea = np.where(np.arange(400)[:, None] < 150, 200, 90) + rng.normal(0, 3, (400, 600))
+    frame = np.repeat(sky_and_sea.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+    class Blind(PaintedShips):
+        def __call__(self, picture):
+            self.shown.append(picture.shape[1::-1])
+            return Detections.empty(self.category_names)
+
+    detector = TiledDetector(Blind(imgsz=100), "horizon")
+    detector(frame)
+    assert detector.detector.shown == [(600, 400)] + [(100, 100)] * 8  # the whole frame first
+    assert detector.passes == 9
+    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 9.0
+    detector(np.zeros((400, 600, 3), np.uint8))  # no horizon: all of it
+    assert detector.passes == 9 + 1 + 8 * 5
+    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 25.0
+
+
 # --- merging against its definition ----------------------------------------------------------------------------
 
 
@@ -350,6 +399,24 @@ def test_order_of_boxes_and_passes_does_not_matter(scene, random):
         assert all(a[5] != b[5] or iou_of(a[:4], b[:4]) <= 0.5 + 1e-6 for b in merged[:i])
 
 
+def test_ships_moored_side_by_side_stay_apart():
+    """Rows of ships as in a marina, each overlapping its neighbours by up to 40 %, seen by several passes."""
+    windows = [*tile_windows((1000, 600), 400, 0.2).tolist(), [0, 0, 1000, 600]]
+    ships = [(x, y, x + 30, y + 40) for y in (100, 300, 450) for x in range(60, 900, 18)]
+    rows = []
+    for ship in ships:
+        for window in windows:
+            left, top, right, bottom = window
+            seen = max(ship[0], left), max(ship[1], top), min(ship[2], right), min(ship[3], bottom)
+            if seen[2] - seen[0] > 4 and seen[3] - seen[1] > 4:
+                whole = seen == ship
+                rows.append((seen, 0.6 if window == windows[-1] else 0.9 if whole else 0.95, window))
+    xyxy, score, window = (np.array(column) for column in zip(*rows, strict=True))
+    xyxy, score = xyxy.astype(np.float32), score.astype(np.float32)
+    keep = merge_passes(xyxy, score, np.zeros(len(rows), np.int32), window.astype(np.int32), (1000, 600))
+    assert sorted(map(tuple, xyxy[keep].astype(int).tolist())) == sorted(ships)
+
+
 # --- real detectors --------------------------------------------------------------------------------------------
 
 
@@ -371,6 +438,18 @@ def test_artefact_of_fixed_size_on_tiles(artefact):
     assert tiled.path == plain.path
     small = smooth_picture((IMGSZ, 100), 5)
     assert tiled(small).to_records() == plain(small).to_records()
+
+
+@pytest.mark.parametrize("text", ["3x2", "horizon", "160"])
+def test_the_native_engine_and_onnxruntime_see_the_same_tiles(artefact, text):
+    model = artefact("yolo26n", "nms", "int8")
+    frame = smooth_picture((3 * IMGSZ, 2 * IMGSZ), 8)
+    found = [TiledDetector(Detector(model, conf=0.2, threads=1, backend=backend), text)(frame)
+             for backend in ("native", "onnxruntime")]  # fmt: skip
+    assert len(found[0]) > 10
+    assert len(found[0]) == pytest.approx(len(found[1]), rel=0.05)
+    best = [part.xyxy[:5] for part in found]
+    np.testing.assert_allclose(*best, atol=1.0)
 
 
 def test_checkpoint_twice_the_same_and_grey_frames(checkpoints):

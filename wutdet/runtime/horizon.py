@@ -23,6 +23,7 @@ _CANDIDATES = 3  # changes per strip that may belong to the line
 _REACH = 4  # rows above and below that are compared
 _TOLERANCE = 0.008  # of the height: a change this near to the line belongs to it
 _LEVEL_PRIOR = 0.3  # share of its score that the steepest line loses
+_FOREGROUND = 0.2  # share of the height, at the bottom, where lines count less: railings, decks, stamped text
 #: Steepest line, rows per column: a ship's camera in a swell, 11 degrees.
 STEEPEST = 0.2
 #: Lines below this are not believed; see ``Horizon.confidence``.
@@ -137,6 +138,7 @@ def _best_line(column, row, weight, rows: int, frame_wh: tuple[int, int]) -> Hor
         votes[:, column[own]] = np.maximum(votes[:, column[own]], near[:, own] * weight[own])
     score = votes.sum(axis=1) / _STRIPS
     score *= 1 - _LEVEL_PRIOR * np.abs(rise) * (height / rows) / (STEEPEST * width)
+    score *= np.clip((1 - (left + rise / 2) / rows) / _FOREGROUND, 0, 1)
     best = int(score.argmax())
     inliers = np.flatnonzero(near[best])
     slope, start = np.polyfit(x[inliers], row[inliers], 1, w=weight[inliers])

@@ -6,7 +6,7 @@
 | ``640`` | a grid of squares of 640 pixels of the frame |
 | ``960x544`` | a grid of tiles 960 pixels wide and 544 high |
 | ``3x2`` | at most 3 columns and 2 rows, whatever the frame's size: a fixed number of passes |
-| ``horizon`` | one row of tiles, as large as the network's input, around the horizon |
+| ``horizon`` | one row of tiles, not much larger than the network's input, around the horizon |
 | ``horizon:2`` | the same with at most 2 columns |
 | ``auto`` | the policy saved with the model, else by the frame's size (``AUTO_SCALE``) |
 """
@@ -26,6 +26,8 @@ _SMALLEST_TILE = 32
 _LARGEST_OVERLAP = 0.9
 #: 'auto' without a saved policy leaves frames whole that the network sees at this scale or a larger one.
 AUTO_SCALE = 0.75
+#: Tiles of a row are shown at this scale at least, if their number is free: so few as that are enough.
+LEAST_SCALE = 0.85
 #: Of a row of tiles around the horizon, this share lies above it: masts and superstructures of ships far away.
 ABOVE_HORIZON = 0.4
 
@@ -42,7 +44,7 @@ class TilePolicy:
     Attributes:
         kind: what ``size`` means.
         size: pixels: width and height of a tile in pixels of the frame. grid: most columns and rows. horizon: most
-            columns, or 0 for as many as tiles of the network input's size need; the second number is 1.
+            columns, or 0 for as few as show the frame at ``LEAST_SCALE``; the second number is 1.
         overlap: least share of a tile that neighbours have in common, 0..0.9.
         full_frame: look at the whole frame as well; a policy with a horizon always does.
 
@@ -61,6 +63,8 @@ class TilePolicy:
                 f"the overlap of tiles is a share of the tile in 0..{_LARGEST_OVERLAP}, received {self.overlap}",
                 hint="0.2 lets neighbours share a fifth",
             )
+        if self.kind == "horizon" and not self.full_frame:
+            raise UsageError("a row of tiles along the horizon needs the whole frame beside it")
         if self.kind == "pixels" and min(self.size) < _SMALLEST_TILE:
             raise UsageError(
                 f"a tile must have at least {_SMALLEST_TILE} pixels a side, received {min(self.size)}",
@@ -125,8 +129,8 @@ class TilePolicy:
             return tuple(np.minimum(policy.size, frame_wh).tolist())
         columns, rows = policy.size
         if policy.kind == "horizon":
-            width = view.width if columns == 0 else max(view.width, _share(frame_wh[0], columns, policy.overlap))
-            width = min(width, frame_wh[0])
+            columns = columns or _fewest(frame_wh[0], view.width / LEAST_SCALE, policy.overlap)
+            width = min(max(view.width, _share(frame_wh[0], columns, policy.overlap)), frame_wh[0])
             height = max(view.height, round(width * view.height / view.width))
             return width, min(height, frame_wh[1])
         width = min(max(_share(frame_wh[0], columns, policy.overlap), view.width), frame_wh[0])
@@ -220,6 +224,11 @@ def _even_starts(side: int, tile: int, overlap: float) -> np.ndarray:
     """As few starts as leave neighbours their overlap (but for rounding), at equal distances."""
     gaps = int(np.ceil((side - tile) / max(1.0, tile * (1 - overlap)) - 1e-9))
     return np.rint(np.linspace(0, side - tile, gaps + 1)).astype(np.int64)
+
+
+def _fewest(side: int, longest: float, overlap: float) -> int:
+    """How many tiles no longer than ``longest`` cover a side and share ``overlap``."""
+    return max(1, int(np.ceil((side / longest - overlap) / (1 - overlap) - 1e-9)))
 
 
 def _share(side: int, count: int, overlap: float) -> int:

@@ -95,6 +95,11 @@ class TiledDetector:
         """Coarsest stride of the network in pixels."""
         return self.detector.stride
 
+    @property
+    def passes(self) -> int:
+        """How often a frame or a tile was looked at so far."""
+        return int(self._frames_and_passes[1])
+
     def windows(self, frame_wh: tuple[int, int], horizon: Horizon | None = None) -> np.ndarray:
         """int32 [P, 4]: what is looked at in a frame of this size, as xyxy; the whole frame last, if at all.
 
