@@ -11,11 +11,16 @@ namespace {
 struct Box {
   float left, top, right, bottom, area;
   std::int32_t category;
+  std::int32_t group;  // below 0: of none
 };
 
-Box box_of(const float* xyxy, std::int32_t category) {
+bool may_suppress(const Box& a, const Box& b) {
+  return a.category == b.category && (a.group != b.group || a.group < 0);
+}
+
+Box box_of(const float* xyxy, std::int32_t category, std::int32_t group) {
   const float area = std::max(xyxy[2] - xyxy[0], 0.0f) * std::max(xyxy[3] - xyxy[1], 0.0f);
-  return {xyxy[0], xyxy[1], xyxy[2], xyxy[3], area, category};
+  return {xyxy[0], xyxy[1], xyxy[2], xyxy[3], area, category, group};
 }
 
 // Boxes as columns, gone over in blocks without branches, so that the loop becomes vectors.
@@ -35,10 +40,12 @@ class Columns {
     block.bottom[at] = box.bottom;
     block.area[at] = box.area;
     block.category[at] = box.category;
+    block.group[at] = box.group;
     block.usable[at] = 1;
   }
 
   bool suppress(const Box& box, float threshold) const {
+    const std::int32_t alone = box.group < 0;
     for (const Block& block : blocks_) {
       std::int32_t found = 0;
       for (int i = 0; i < kBlock; ++i) {
@@ -47,7 +54,8 @@ class Columns {
         const float overlap = width * height;
         const std::int32_t above = overlap > threshold * (box.area + block.area[i] - overlap);
         const std::int32_t same = block.category[i] == box.category;
-        found |= above & same & block.usable[i];
+        const std::int32_t apart = alone | (block.group[i] != box.group);
+        found |= above & same & apart & block.usable[i];
       }
       if (found) return true;
     }
@@ -58,7 +66,7 @@ class Columns {
   static constexpr int kBlock = 16;
   struct Block {
     float left[kBlock], top[kBlock], right[kBlock], bottom[kBlock], area[kBlock];
-    std::int32_t category[kBlock], usable[kBlock];
+    std::int32_t category[kBlock], group[kBlock], usable[kBlock];
   };
   std::vector<Block> blocks_;
   std::size_t count_ = 0;
@@ -80,7 +88,7 @@ class Squares {
     std::size_t ordinary = 0;
     for (std::size_t i = 0; i < count; ++i) {
       const float* xyxy = boxes + 4 * i;
-      if (!is_ordinary(box_of(xyxy, 0))) continue;
+      if (!is_ordinary(box_of(xyxy, 0, 0))) continue;
       for (int axis = 0; axis < 2; ++axis) {
         low[axis] = std::min(low[axis], xyxy[axis]);
         high[axis] = std::max(high[axis], xyxy[axis + 2]);
@@ -127,7 +135,7 @@ class Squares {
           const float width = std::max(std::min(box.right, other.right) - std::max(box.left, other.left), 0.0f);
           const float height = std::max(std::min(box.bottom, other.bottom) - std::max(box.top, other.top), 0.0f);
           const float overlap = width * height;
-          if (overlap > threshold * (box.area + other.area - overlap) && box.category == other.category) return true;
+          if (overlap > threshold * (box.area + other.area - overlap) && may_suppress(box, other)) return true;
         }
     return false;
   }
@@ -174,10 +182,10 @@ class Squares {
 
 template <typename Kept>
 std::size_t go_through(const float* boxes, const std::int32_t* category, std::size_t count, float threshold,
-                       std::size_t max_keep, std::int64_t* keep, Kept& kept) {
+                       std::size_t max_keep, std::int64_t* keep, const std::int32_t* group, Kept& kept) {
   std::size_t number = 0;
   for (std::size_t i = 0; i < count && number < max_keep; ++i) {
-    const Box box = box_of(boxes + 4 * i, category[i]);
+    const Box box = box_of(boxes + 4 * i, category[i], group ? group[i] : -1);
     if (kept.suppress(box, threshold)) continue;
     kept.add(box);
     keep[number++] = static_cast<std::int64_t>(i);
@@ -188,14 +196,14 @@ std::size_t go_through(const float* boxes, const std::int32_t* category, std::si
 }  // namespace
 
 std::size_t nms(const float* boxes, const std::int32_t* category, std::size_t count, float iou_threshold,
-                std::size_t max_keep, std::int64_t* keep) {
+                std::size_t max_keep, std::int64_t* keep, const std::int32_t* group) {
   constexpr std::size_t kFew = 256;
   if (std::min(count, max_keep) > kFew && iou_threshold >= Squares::kLeastThreshold) {
     Squares kept(boxes, count, iou_threshold);
-    if (kept.useful()) return go_through(boxes, category, count, iou_threshold, max_keep, keep, kept);
+    if (kept.useful()) return go_through(boxes, category, count, iou_threshold, max_keep, keep, group, kept);
   }
   Columns kept;
-  return go_through(boxes, category, count, iou_threshold, max_keep, keep, kept);
+  return go_through(boxes, category, count, iou_threshold, max_keep, keep, group, kept);
 }
 
 }  // namespace wutdet

@@ -125,11 +125,32 @@ std::vector<std::uint32_t> ranked(const PassBoxes& boxes, const std::vector<char
         if (boxes.category[a] != boxes.category[b]) return boxes.category[a] < boxes.category[b];
         for (int i = 0; i < 4; ++i)
           if (const int order = order_of(boxes.xyxy[4 * std::size_t{a} + i], boxes.xyxy[4 * std::size_t{b} + i])) return order < 0;
+        for (int i = 0; i < 4; ++i) {
+          const std::int32_t one = boxes.window[4 * std::size_t{a} + i], other = boxes.window[4 * std::size_t{b} + i];
+          if (one != other) return one < other;
+        }
         return a < b;
       });
     first = last;
   }
   return rows;
+}
+
+// Number of each box's window, from 0 on.
+std::vector<std::int32_t> numbers_of_windows(const PassBoxes& boxes) {
+  std::vector<const std::int32_t*> known;
+  std::vector<std::int32_t> numbers(boxes.count);
+  std::size_t last = 0;  // boxes of one pass mostly lie together
+  for (std::size_t i = 0; i < boxes.count; ++i) {
+    const std::int32_t* window = boxes.window + 4 * i;
+    const auto same = [&](const std::int32_t* other) { return std::equal(window, window + 4, other); };
+    if (known.empty() || !same(known[last])) {
+      last = static_cast<std::size_t>(std::find_if(known.begin(), known.end(), same) - known.begin());
+      if (last == known.size()) known.push_back(window);
+    }
+    numbers[i] = static_cast<std::int32_t>(last);
+  }
+  return numbers;
 }
 
 }  // namespace
@@ -178,13 +199,16 @@ std::vector<std::int64_t> merge_passes(const PassBoxes& boxes, const TileMergeRu
   const std::vector<char> is_part = parts_of_others(boxes, rules);
   const std::vector<std::uint32_t> rows = ranked(boxes, is_part);
   std::vector<float> xyxy(4 * rows.size());
-  std::vector<std::int32_t> category(rows.size());
+  std::vector<std::int32_t> category(rows.size()), group(rows.size());
+  const std::vector<std::int32_t> numbers = numbers_of_windows(boxes);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::copy_n(boxes.xyxy + 4 * std::size_t{rows[i]}, 4, &xyxy[4 * i]);
     category[i] = boxes.category[rows[i]];
+    group[i] = numbers[rows[i]];
   }
   std::vector<std::int64_t> keep(std::min(rows.size(), rules.max_keep));
-  keep.resize(nms(xyxy.data(), category.data(), rows.size(), rules.merge_iou, rules.max_keep, keep.data()));
+  keep.resize(
+      nms(xyxy.data(), category.data(), rows.size(), rules.merge_iou, rules.max_keep, keep.data(), group.data()));
   for (std::int64_t& row : keep) row = rows[row];
   return keep;
 }

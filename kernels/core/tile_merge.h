@@ -29,8 +29,8 @@ struct TileMergeRules {
 // arithmetic of the reference in tests/runtime/tile_merge_reference.py, operation by operation.
 std::vector<char> parts_of_others(const PassBoxes& boxes, const TileMergeRules& rules);
 
-// Rows of the boxes that are ships, best first: no parts of others, then nms. Boxes of equal score are taken in the
-// order of category, left, top, right, bottom and row; what is not a number comes last.
+// Rows of the boxes that are ships, best first: no parts of others, then nms between windows. Boxes of equal score are taken in the
+// order of category, left, top, right, bottom, window and row; what is not a number comes last.
 std::vector<std::int64_t> merge_passes(const PassBoxes& boxes, const TileMergeRules& rules);
 
 }  // namespace wutdet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from wutdet._kernels import nms
 
 from wutdet.runtime.decode import MAX_CANDIDATES
 from wutdet.runtime.merge import BORDER_PX, MERGE_IOU, PART_IOU
@@ -25,9 +24,25 @@ def merge_passes(
     """As wutdet.runtime.merge.merge_passes."""
     rows = np.flatnonzero(~parts_of_others(xyxy, category, window, frame_wh, border=border))
     x1, y1, x2, y2 = xyxy[rows].T
-    rows = rows[np.lexsort((y2, x2, y1, x1, category[rows], -score[rows]))]
-    boxes = np.ascontiguousarray(xyxy[rows], dtype=np.float32)
-    return rows[nms(boxes, np.ascontiguousarray(category[rows], dtype=np.int32), iou, max_det)]
+    ties = (*window[rows].T[::-1], y2, x2, y1, x1)
+    rows = rows[np.lexsort((*ties, category[rows], -score[rows]))]
+    return rows[_nms_between(xyxy[rows].astype(np.float32), category[rows], window[rows], np.float32(iou), max_det)]
+
+
+def _nms_between(xyxy, category, window, iou, max_det) -> np.ndarray:
+    """Greedy, in float32: a box goes that overlaps a kept one of its category and another window by more."""
+    area = _area(xyxy)
+    alive, kept = np.ones(len(xyxy), dtype=bool), []
+    for row in range(len(xyxy)):
+        if not alive[row] or len(kept) == max_det:
+            continue
+        kept.append(row)
+        later = row + 1 + np.flatnonzero(alive[row + 1 :])
+        overlap = _area(_intersection(xyxy[later], xyxy[row : row + 1]))
+        above = overlap > iou * (area[later] + area[row] - overlap)
+        apart = (window[later] != window[row]).any(axis=1)
+        alive[later[above & apart & (category[later] == category[row])]] = False
+    return np.array(kept, dtype=np.int64)
 
 
 def parts_of_others(

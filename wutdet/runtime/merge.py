@@ -3,8 +3,9 @@
 1. A box that ends at an inner border of its tile is the part of a ship that the border cuts. It goes where another
    pass saw more of that ship: where a box there, cut down to the part's tile, is the part. The score does not matter,
    so that a sure part cannot beat an unsure whole; a ship lying in front of a larger one is no part of it and stays.
-2. Category-wise greedy NMS over what is left. Whole boxes are compared by IoU alone, never by the share of the smaller
-   one, so that two ships of which one hides the other stay two.
+2. Category-wise greedy NMS over what is left, between passes only: of one pass, the detector's own NMS has told the
+   boxes apart already. Whole boxes are compared by IoU alone, never by the share of the smaller one, so that two ships
+   of which one hides the other stay two.
 
 A ship wider than the overlap that only tiles see, each of them a part, stays as its parts. The work is done by
 ``kernels/core/tile_merge.cpp``; ``tests/runtime/tile_merge_reference.py`` is the same in NumPy.
@@ -21,7 +22,7 @@ from wutdet.runtime.decode import MAX_CANDIDATES
 BORDER_PX = 3.0
 #: Least IoU of a part with the ship cut down to the part's tile. At 0.5 or more, the ship holds the part's centre.
 PART_IOU = 0.5
-#: NMS threshold between the passes.
+#: NMS threshold between the passes; within a pass, the detector's own counts.
 MERGE_IOU = 0.5
 
 
@@ -45,7 +46,7 @@ def merge_passes(
         window: int32 [N, 4], the part of the frame that each box's pass looked at. Boxes of equal windows are of one
             pass.
         frame_wh: size of the frame in pixels.
-        iou: a box goes that overlaps a better one of its category by more than this.
+        iou: a box goes that overlaps a better one of its category, from another pass, by more than this.
         border: a box this near to an inner border of its window ends there, pixels of the frame.
         max_det: most boxes kept.
 
