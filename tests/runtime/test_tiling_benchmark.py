@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import cv2
 import pytest
-from tiny_detectors import IMGSZ, smooth_picture
+from tiny_detectors import IMGSZ, shared_artefact, smooth_picture
 
 from wutdet import cli
 from wutdet.bench.merge import run_merge, seen_boxes
@@ -23,13 +23,12 @@ SIZE = (2 * IMGSZ + 80, 2 * IMGSZ)
 
 
 @pytest.fixture(scope="module")
-def harbour(tmp_path_factory, request):
+def harbour(tmp_path_factory):
     """An artefact of its own, and frames annotated with what it finds in a grid of 3 x 2 tiles."""
-    from tiny_detectors import shared_artefact
-
-    folder = tmp_path_factory.mktemp("tiling")
-    model = folder / "ship.int8.onnx"
-    model.write_bytes(shared_artefact(folder, "yolo26n", "nms", "int8").read_bytes())
+    folder = tmp_path_factory.mktemp("harbour")
+    model = folder / "ship.fp32.onnx"
+    shared = shared_artefact(tmp_path_factory.mktemp("shared"), "yolo26n", "nms", "fp32")
+    model.write_bytes(shared.read_bytes())
     detector = TiledDetector(Detector(model, conf=0.3, threads=1, backend="native"), "3x2")
     truth = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "ship"}]}
     (folder / "images").mkdir()
