@@ -210,12 +210,12 @@ def test_parts_take_no_places_from_ships():
 # --- other policies ----------------------------------------------------------------------------------------------
 
 
-@given(ship_scenes(), st.sampled_from(["2x1", "3x2", "4x4", "horizon", "horizon:2"]))
+@given(ship_scenes(), st.sampled_from(["2x1", "3x2", "4x4", "5x1"]))
 @settings(max_examples=100, deadline=None)
-def test_every_policy_finds_each_ship_that_a_pass_shows_whole_once(scene, text):
+def test_every_grid_finds_each_ship_that_a_tile_shows_whole_once(scene, text):
     size, tile, overlap, ships = scene
     detector = TiledDetector(PaintedShips(imgsz=tile), text, overlap)
-    found = detector(paint(size, ships))  # no horizon in a black frame: rows cover it
+    found = detector(paint(size, ships))
     wh = detector.policy.tile_wh(size, detector.view)
     scale = detector.view.scale(wh)
     visible = [ship for ship in ships if min(ship[2] - ship[0], ship[3] - ship[1]) * scale >= 3]
@@ -248,12 +248,12 @@ def test_a_row_of_tiles_lies_along_the_horizon():
 
     detector = TiledDetector(Blind(imgsz=100), "horizon")
     detector(frame)
-    assert detector.detector.shown == [(600, 400)] + [(100, 100)] * 8  # the whole frame first
-    assert detector.passes == 9
-    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 9.0
+    assert detector.detector.shown == [(600, 400)] + [(104, 104)] * 7  # the whole frame first
+    assert detector.passes == 8
+    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 8.0
     detector(np.zeros((400, 600, 3), np.uint8))  # no horizon: all of it
-    assert detector.passes == 9 + 1 + 8 * 5
-    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 25.0
+    assert detector.passes == 8 + 1 + 7 * 5
+    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 22.0
 
 
 # --- real detectors --------------------------------------------------------------------------------------------
