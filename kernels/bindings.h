@@ -44,7 +44,7 @@ void bind_peak(nb::module_& module);
 // Adds Engine and ModelFault.
 void bind_engine(nb::module_& module);
 
-// Adds Letterboxer, decode_anchors and nms.
+// Adds Letterboxer, decode_anchors, nms, merge_passes and parts_of_others.
 void bind_frames(nb::module_& module);
 
 }  // namespace wutdet

@@ -25,6 +25,7 @@
 #include "core/engine/reused_memory.h"
 #include "core/engine/thread_pool.h"
 #include "core/nms.h"
+#include "core/tile_merge.h"
 
 namespace wutdet {
 namespace {
@@ -127,6 +128,40 @@ Array copied(const std::vector<Value>& values, std::initializer_list<std::size_t
   return to_numpy<Array>(std::move(copy), shape);
 }
 
+using Windows = nb::ndarray<const std::int32_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
+using Flags = nb::ndarray<nb::numpy, bool, nb::ndim<1>>;
+
+Indices merged_passes(Boxes<float> xyxy, Column<float> score, Column<std::int32_t> category, Windows window,
+                      Side frame_wh, double border, double part_iou, float merge_iou, std::size_t max_keep) {
+  const std::size_t count = xyxy.shape(0);
+  if (count > std::size_t{0xFFFFFFFF}) throw nb::value_error("too many boxes");
+  if (score.shape(0) != count || category.shape(0) != count || window.shape(0) != count)
+    throw nb::value_error("xyxy, score, category and window must have the same length");
+  std::vector<std::int64_t> kept;
+  {
+    nb::gil_scoped_release release;
+    kept = wutdet::merge_passes({xyxy.data(), score.data(), category.data(), window.data(), count},
+                                {frame_wh.first, frame_wh.second, border, part_iou, merge_iou, max_keep});
+  }
+  return copied<Indices>(kept, {kept.size()});
+}
+
+Flags flags_of_parts(Boxes<float> xyxy, Column<std::int32_t> category, Windows window, Side frame_wh, double border,
+                     double part_iou) {
+  const std::size_t count = xyxy.shape(0);
+  if (category.shape(0) != count || window.shape(0) != count)
+    throw nb::value_error("xyxy, category and window must have the same length");
+  std::vector<char> found;
+  {
+    nb::gil_scoped_release release;
+    found = wutdet::parts_of_others({xyxy.data(), nullptr, category.data(), window.data(), count},
+                                    {frame_wh.first, frame_wh.second, border, part_iou, 0, 0});
+  }
+  std::unique_ptr<bool[]> flags(new bool[count]);
+  std::copy(found.begin(), found.end(), flags.get());
+  return to_numpy<Flags>(std::move(flags), {count});
+}
+
 nb::tuple decoded(Rows<float> output, std::optional<std::size_t> only_category, float conf, float iou,
                   std::size_t max_candidates, std::size_t max_det) {
   if (output.shape(0) < 5 + only_category.value_or(0))
@@ -162,6 +197,12 @@ void bind_frames(nb::module_& module) {
            "uint8 [H, W, 3] RGB, or [H, W, 4] with zeros behind them.");
   module.def("nms", &kept_boxes, nb::arg("boxes"), nb::arg("category"), nb::arg("iou_threshold"), nb::arg("max_keep"),
              "Indices of the boxes [N, 4] (xyxy, sorted by falling score) that greedy NMS keeps, per category [N].");
+  module.def("merge_passes", &merged_passes, nb::arg("xyxy"), nb::arg("score"), nb::arg("category"), nb::arg("window"),
+             nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"), nb::arg("merge_iou"), nb::arg("max_keep"),
+             "Rows of the boxes of overlapping passes that are ships, best first; see wutdet.runtime.merge.");
+  module.def("parts_of_others", &flags_of_parts, nb::arg("xyxy"), nb::arg("category"), nb::arg("window"),
+             nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"),
+             "bool [N]: boxes cut by their window of which another pass saw more; see wutdet.runtime.merge.");
   module.def("decode_anchors", &decoded, nb::arg("output"), nb::arg("only_category").none(), nb::arg("conf"),
              nb::arg("iou"), nb::arg("max_candidates"), nb::arg("max_det"),
              "xyxy [K, 4], score [K] and category [K], best first, of [4 + categories, anchors] after NMS. A single "

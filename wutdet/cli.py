@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("ExportConfig", "wutdet.export.run:run"),
     "detect": ("DetectConfig", "wutdet.runtime.detect:run"),
     "bench": ("BenchConfig", "wutdet.bench.run:run"),
+    "bench tiling": ("TilingConfig", "wutdet.bench.tiling:run"),
     "report": ("ReportConfig", "wutdet.report.run:run"),
 }
 
@@ -46,6 +47,7 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   export MODEL               make an ONNX artefact (fp32, int8, 4 bits) that passes its acceptance gate
   detect SOURCE              pictures, folders, video, camera or rtsp:// to boxes
   bench MODEL...             time artefacts side by side
+  bench tiling MODEL DATA    what tiles gain and cost, and the best policy within a time
   report RUN                 write a run's HTML report again
 
 Every command takes --json FILE ('-' for stdout) for machine-readable results, and key=value for --key value.

@@ -387,8 +387,10 @@ class EvalConfig(AnalysisConfig):
     """NMS threshold, for models that need NMS."""
     max_det: int | None = None
     """Most boxes kept per frame; none takes the largest limit of the presets that are measured."""
-    tile: int = 0
-    """Side of square tiles in pixels of the frame, looked at one by one beside the whole frame; 0 means no tiles."""
+    tile: str = "none"
+    """Tiles looked at one by one beside the whole frame: none, 640 (squares of so many pixels of the frame), 960x544
+    (pixels), 3x2 (at most so many columns and rows), horizon (one row along the horizon; horizon:2 in 2 columns), auto
+    (as 'wutdet bench tiling' chose for the model, else by the frame's size), or a file of 'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     arch: str | None = None
@@ -512,8 +514,10 @@ class DetectConfig:
     """NMS threshold, for models that need NMS."""
     max_det: int = 300
     """Most boxes per frame."""
-    tile: int = 0
-    """Side of square tiles in pixels of the frame, looked at one by one beside the whole frame; 0 means no tiles."""
+    tile: str = "none"
+    """Tiles looked at one by one beside the whole frame: none, 640 (squares of so many pixels of the frame), 960x544
+    (pixels), 3x2 (at most so many columns and rows), horizon (one row along the horizon; horizon:2 in 2 columns), auto
+    (as 'wutdet bench tiling' chose for the model, else by the frame's size), or a file of 'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0
@@ -606,7 +610,8 @@ class BenchConfig:
     """Artefacts (.onnx), or architectures (yolo11n, models/*.yaml), which get random weights; or 'index' for the
     100,576-image index benchmark, 'eval' for the evaluator beside pycocotools, faster-coco-eval and hotcoco (those that
     are installed), 'coverage' for how often its intervals hold the true value, 'formats' for error and speed of the
-    low-bit number formats, 'bakeoff' for training in them, or 'lowbit' for what they cost trained detectors."""
+    low-bit number formats, 'bakeoff' for training in them, 'lowbit' for what they cost trained detectors, or 'merge'
+    for merging the boxes of tiles."""
     against: tuple[str, ...] = ()
     """Other engines to time beside the native one: onnxruntime, openvino, ncnn (those installed), by spaces or commas.
     Then the network alone is timed; without it, onnxruntime from pixels to boxes."""
@@ -639,6 +644,57 @@ class BenchConfig:
     """For 'formats': a trained detector (.pt) whose weights are rounded as well."""
     bakeoff: BakeoffConfig = field(default_factory=BakeoffConfig)
     lowbit: LowbitConfig = field(default_factory=LowbitConfig)
+
+
+@dataclass(frozen=True)
+class TilingConfig:
+    """Measure tile policies on a data set: accuracy against milliseconds, and the best policy within a time, which
+    'detect' and 'eval' take with --tile auto."""
+
+    model: Positional[str]
+    """Artefact (.onnx) or checkpoint (.pt)."""
+    data: Positional[str]
+    """A data description (.yaml), an annotation file, or a folder."""
+    policies: tuple[str, ...] = ("none", "horizon", "2x1", "3x2", "640")
+    """Policies to measure, as --tile of 'detect' takes them."""
+    within_ms: float | None = None
+    """Choose the best policy whose median frame takes at most so many milliseconds; none sets no limit."""
+    clock: Literal["wall", "cpu"] = "wall"
+    """What WITHIN_MS counts: wall time, or CPU time, which a busy machine changes less (of all threads together)."""
+    metric: Literal["AP", "AP50", "AP_32", "AP_16", "recall", "recall_32", "recall_16"] = "AP"
+    """What is best: AP of all ships, of those below 32 or 16 px, or the share of them found at IoU .50."""
+    split: str | None = None
+    """Only this split; not the one that final figures are given on."""
+    every: int = 1
+    """Take every n-th frame."""
+    overlap: float = 0.2
+    """Share of a tile that neighbouring tiles have in common."""
+    conf: float = 0.001
+    """Lowest score that counts."""
+    iou: float = 0.7
+    """NMS threshold, for models that need NMS."""
+    max_det: int = 300
+    """Most boxes per frame."""
+    imgsz: int | None = None
+    """Long side of the network input in pixels; none takes the model's own."""
+    category: str | None = None
+    """Use only this category of the model and take it for 'ship'."""
+    head: Literal["auto", "nms-free", "nms"] = "auto"
+    """For checkpoints of NMS-free architectures: 'nms' takes the head that needs NMS."""
+    classes: str = "ship"
+    """Class map of DATA."""
+    format: Format = "auto"
+    """Format of DATA, where it cannot be detected."""
+    threads: int = 0
+    """CPU threads; 0 means all cores."""
+    backend: Literal["auto", "onnxruntime", "native", "torch"] = "auto"
+    """What runs the model: 'native' is wutdet's own engine."""
+    out: Path = Path("runs/tiling")
+    """Folder for what was measured, frame by frame; what is in it is not measured again."""
+    embed: bool = False
+    """Write the choice into the artefact's metadata as well, so that it travels with the file."""
+    save: Path | None = None
+    """File for the choice; by default MODEL's name with .tiling.json, beside it, where --tile auto finds it."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ sides = st.integers(32, 2000)
 
 @given(
     frame_wh=st.tuples(sides, sides),
-    tile=st.sampled_from([0, 64, 640]),
+    tile=st.sampled_from([0, 64, 640, "96x64", "3x2", "2x1", "horizon", "auto"]),
     width=st.integers(1, 40),
     height=st.integers(1, 40),
     fixed=st.booleans(),
@@ -173,11 +173,25 @@ def test_the_scale_is_that_at_which_the_letterbox_shows_a_tile(frame_wh, tile, w
     assert NetworkInput.of(detector).scale(np.array([frame_wh])) == pytest.approx([letterbox.scale], rel=1e-12)
 
 
+@pytest.mark.parametrize("tile", ["4x2", "horizon", "auto"])  # a black frame has no horizon: rows cover it
+def test_policies_are_scored_and_named(harbour, tmp_path, tile):
+    report = tmp_path / "report"
+    options = {"resamples": 0, "full": False, "tile": tile, "report": report}
+    result = scorecard.run_eval(EvalConfig(("m.onnx", str(harbour)), **options))
+    assert result.protocol["tile"] == tile and result.protocol["tiles_per_frame"] == (8 + 1 + 1) / 2
+    assert f"tiles {tile}, overlap 0.2, beside the whole frame" in result.to_text()
+    assert f"long side, for tiles {tile}" in (report / "report.md").read_text("utf-8")
+    whole = scorecard.run_eval(EvalConfig(("m.onnx", str(harbour)), resamples=0, full=False, tile="none"))
+    assert result.stats["AP"] > whole.stats["AP"] and "tile" not in whole.protocol
+
+
 @pytest.mark.parametrize(
     ("models", "options", "words"),
     [
         (["r.json"], {"tile": 64}, r"r\.json' is a result file: tiles need a model"),
         (["m.onnx", "r.json"], {"tile": 64}, r"r\.json' is a result file: tiles need a model"),
+        (["r.json"], {"tile": "auto"}, r"r\.json' is a result file: tiles need a model"),
+        (["m.onnx"], {"tile": "3by2"}, "'3by2' is no way to cut frames"),
         (["m.onnx"], {"tile": -64}, "at least 32 pixels a side, received -64"),
         (["m.onnx"], {"tile": 64, "tile_overlap": 1.0}, "overlap of tiles is a share"),
     ],

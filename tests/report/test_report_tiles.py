@@ -30,7 +30,7 @@ def test_the_protocol_says_what_was_looked_at_in_tiles(tmp_path):
     words, markdown = both(whole_result(**TILES), tmp_path)
     assert "input size: 1280 px, long side, for tiles of 640 px" in words
     assert "input size: 1280 px, long side, for tiles of 640 px" in markdown
-    for expected in ("tiles, px 640", "overlap of tiles 0.25", "whole frame beside the tiles yes",
+    for expected in ("tiles 640", "overlap of tiles 0.25", "whole frame beside the tiles yes",
                      "NMS between tiles, IoU 0.5", "tiles and whole frame, per frame 7.5"):  # fmt: skip
         assert expected in words, expected
 

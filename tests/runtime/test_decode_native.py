@@ -18,7 +18,9 @@ def boxes_of(rng, count: int, area: float, size: float) -> np.ndarray:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")
-@pytest.mark.parametrize("kind", ["plain", "whole numbers", "odd numbers", "inverted", "crowd", "wide and narrow"])
+@pytest.mark.parametrize(
+    "kind", ["plain", "whole numbers", "odd numbers", "inverted", "crowd", "wide and narrow", "tiny", "far"]
+)
 @pytest.mark.parametrize("count", [0, 1, 17, 120, 800])  # more than 256 may take the squares
 def test_nms_equals_numpy(rng, kind, count):
     xyxy = boxes_of(rng, count, 60 if kind == "crowd" else 1500, 25)
@@ -30,9 +32,13 @@ def test_nms_equals_numpy(rng, kind, count):
         xyxy[::7] = xyxy[::7][:, [2, 3, 0, 1]]
     elif kind == "wide and narrow":
         xyxy[::5, 2:] += 700
+    elif kind == "tiny":
+        xyxy *= np.float32(1e-20)  # areas are no normal floats
+    elif kind == "far":
+        xyxy += np.float32(2**24)  # neighbouring floats are 2 apart
     for categories in (1, 3):
         category = rng.integers(0, categories, count).astype(np.int32)
-        for iou in (0.0, 0.5, 0.7, 1.0, -0.1, float("nan")):
+        for iou in (0.0, 0.25, 0.3, 0.5, 0.7, 1.0, -0.1, float("nan")):
             for most in (0, 40, 5000):
                 ours = _kernels.nms(xyxy, category, iou, most)
                 np.testing.assert_array_equal(ours, decode_reference.nms(xyxy, category, iou, most))

@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_detectors import IMGSZ, smooth_picture
 
-import wutdet.runtime.tiling as tiling
 from wutdet.config import DetectConfig
 from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
 from wutdet.runtime.detect import run
 from wutdet.runtime.detector import Detector
-from wutdet.runtime.tiling import TiledDetector, merge_passes, parts_of_others, tile_windows
+from wutdet.runtime.merge import BORDER_PX
+from wutdet.runtime.tile_policy import tile_windows
+from wutdet.runtime.tiling import TiledDetector
 
 
 class PaintedShips:
@@ -108,7 +109,7 @@ def ship_scenes(draw):
     """Frame size, tile, overlap, and ships that do not touch and are no larger than the overlap less the border."""
     tile, overlap = draw(st.integers(48, 120)), draw(st.sampled_from([0.25, 0.3, 0.5]))
     width, height = draw(st.integers(20, 350)), draw(st.integers(20, 350))
-    largest = int(tile * overlap) - 2 * int(np.ceil(tiling.BORDER_PX)) - 1
+    largest = int(tile * overlap) - 2 * int(np.ceil(BORDER_PX)) - 1
     cell = largest + 1
     cells = [(x, y) for x in range(0, width - cell + 1, cell) for y in range(0, height - cell + 1, cell)]
     chosen = draw(st.lists(st.sampled_from(cells), unique=True, max_size=40)) if cells else []
@@ -174,14 +175,6 @@ def test_boat_in_front_of_a_large_ship_stays(shift):
     assert found_boxes(TiledDetector(PaintedShips(), tile=64, overlap=0.3)(frame)) == [ship, boat]
 
 
-def test_categories_do_not_touch_each_other():
-    xyxy = np.array([[10, 60, 150, 90], [10, 61, 150, 91]], np.float32)
-    window = np.array([[0, 0, 300, 200]] * 2)
-    score, category = np.array([0.9, 0.8], np.float32), np.array([0, 1], np.int32)
-    assert merge_passes(xyxy, score, category, window, (300, 200)).tolist() == [0, 1]
-    assert merge_passes(xyxy, score, np.zeros_like(category), window, (300, 200)).tolist() == [0]
-
-
 def test_no_ships_and_frames_smaller_than_a_tile():
     detector = TiledDetector(PaintedShips(imgsz=64), tile=64)
     empty = detector(np.zeros((200, 300, 3), np.uint8))
@@ -214,95 +207,53 @@ def test_parts_take_no_places_from_ships():
     assert found_boxes(found) == sorted([boat, *long[:2]])
 
 
-# --- merging against its definition ----------------------------------------------------------------------------
+# --- other policies ----------------------------------------------------------------------------------------------
 
 
-def overlap_of(a, b) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(width, 0) * max(height, 0)
+@given(ship_scenes(), st.sampled_from(["2x1", "3x2", "4x4", "5x1"]))
+@settings(max_examples=100, deadline=None)
+def test_every_grid_finds_each_ship_that_a_tile_shows_whole_once(scene, text):
+    size, tile, overlap, ships = scene
+    detector = TiledDetector(PaintedShips(imgsz=tile), text, overlap)
+    found = detector(paint(size, ships))
+    wh = detector.policy.tile_wh(size, detector.view)
+    scale = detector.view.scale(wh)
+    visible = [ship for ship in ships if min(ship[2] - ship[0], ship[3] - ship[1]) * scale >= 3]
+    assert found_boxes(found) == sorted(visible)
 
 
-def iou_of(a, b) -> float:
-    return overlap_of(a, b) / (overlap_of(a, a) + overlap_of(b, b) - overlap_of(a, b))
+def test_tiles_are_parts_of_the_frame_and_no_copies():
+    class Watching(PaintedShips):
+        def __call__(self, picture):
+            self.shared.append(np.shares_memory(picture, frame))
+            return super().__call__(picture)
+
+    frame = paint((300, 200), [(10, 10, 20, 20)])
+    for policy in ("64", "3x2", "horizon"):
+        plain = Watching()
+        plain.shared = []
+        TiledDetector(plain, policy)(frame)
+        assert len(plain.shared) > 3 and all(plain.shared)
 
 
-def parts_by_definition(boxes, category, windows, frame_wh) -> list[bool]:
-    def is_cut(i):
-        x1, y1, x2, y2 = boxes[i]
-        left, top, right, bottom = windows[i]
-        return (
-            (left > 0 and x1 - left <= 3)
-            or (top > 0 and y1 - top <= 3)
-            or (right < frame_wh[0] and right - x2 <= 3)
-            or (bottom < frame_wh[1] and bottom - y2 <= 3)
-        )
+def test_a_row_of_tiles_lies_along_the_horizon():
+    rng = np.random.default_rng(1)
+    sky_and_sea = np.where(np.arange(400)[:, None] < 150, 200, 90) + rng.normal(0, 3, (400, 600))
+    frame = np.repeat(sky_and_sea.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
-    def covers(j, i):
-        if windows[i] == windows[j] or category[i] != category[j]:
-            return False
-        if is_cut(j) and overlap_of(boxes[j], boxes[j]) <= overlap_of(boxes[i], boxes[i]):
-            return False
-        shown = [max(a, b) for a, b in zip(boxes[j][:2], windows[i][:2], strict=True)]
-        shown += [min(a, b) for a, b in zip(boxes[j][2:], windows[i][2:], strict=True)]
-        return shown[0] < shown[2] and shown[1] < shown[3] and iou_of(shown, boxes[i]) >= 0.5
+    class Blind(PaintedShips):
+        def __call__(self, picture):
+            self.shown.append(picture.shape[1::-1])
+            return Detections.empty(self.category_names)
 
-    return [is_cut(i) and any(covers(j, i) for j in range(len(boxes))) for i in range(len(boxes))]
-
-
-@st.composite
-def passes(draw):
-    """Boxes at whole pixels in windows of a 100x70 frame, many of them at borders and on top of each other."""
-    frame_wh = (100, 70)
-    windows = [*tile_windows(frame_wh, 40, 0.3).tolist(), [0, 0, *frame_wh]]
-    boxes, own = [], []
-    for _ in range(draw(st.integers(0, 25))):
-        left, top, right, bottom = window = draw(st.sampled_from(windows))
-        x1, y1 = draw(st.integers(left, right - 2)), draw(st.integers(top, bottom - 2))
-        boxes.append([x1, y1, draw(st.integers(x1 + 1, right)), draw(st.integers(y1 + 1, bottom))])
-        own.append(window)
-    count = len(boxes)
-    scores = draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=count, max_size=count))
-    categories = draw(st.lists(st.integers(0, 1), min_size=count, max_size=count))
-    return boxes, scores, categories, own, frame_wh
-
-
-def columns(boxes, scores, categories, windows):
-    return (
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array(categories, np.int32),
-        np.array(windows, np.int32).reshape(-1, 4),
-    )
-
-
-@given(passes(), st.sampled_from([1, 7, 1 << 18]))
-@settings(max_examples=200, deadline=None)
-def test_parts_are_those_of_the_definition(scene, at_once):
-    boxes, scores, categories, windows, frame_wh = scene
-    xyxy, _, category, window = columns(boxes, scores, categories, windows)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiling, "_PAIRS_AT_ONCE", at_once)
-        found = parts_of_others(xyxy, category, window, frame_wh)
-    assert found.tolist() == parts_by_definition(boxes, categories, windows, frame_wh)
-
-
-@given(passes(), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
-def test_order_of_boxes_and_passes_does_not_matter(scene, random):
-    boxes, scores, categories, windows, frame_wh = scene
-    table = columns(boxes, scores, categories, windows)
-    order = np.array(random.sample(range(len(boxes)), len(boxes)), dtype=int)
-
-    def outcome(rows):
-        xyxy, score, category, window = (column[rows] for column in table)
-        keep = merge_passes(xyxy, score, category, window, frame_wh)
-        return [(*xyxy[k].tolist(), float(score[k]), int(category[k])) for k in keep]
-
-    merged = outcome(np.arange(len(boxes)))
-    assert outcome(order) == merged
-    assert [row[4] for row in merged] == sorted((row[4] for row in merged), reverse=True)
-    for i, a in enumerate(merged):  # nothing better overlaps what is kept
-        assert all(a[5] != b[5] or iou_of(a[:4], b[:4]) <= 0.5 + 1e-6 for b in merged[:i])
+    detector = TiledDetector(Blind(imgsz=100), "horizon")
+    detector(frame)
+    assert detector.detector.shown == [(600, 400)] + [(104, 104)] * 7  # the whole frame first
+    assert detector.passes == 8
+    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 8.0
+    detector(np.zeros((400, 600, 3), np.uint8))  # no horizon: all of it
+    assert detector.passes == 8 + 1 + 7 * 5
+    assert detector.facts(np.array([[600, 400]]))["tiles_per_frame"] == 22.0
 
 
 # --- real detectors --------------------------------------------------------------------------------------------
@@ -328,6 +279,18 @@ def test_artefact_of_fixed_size_on_tiles(artefact):
     assert tiled(small).to_records() == plain(small).to_records()
 
 
+@pytest.mark.parametrize("text", ["3x2", "horizon", "160"])
+def test_the_native_engine_and_onnxruntime_see_the_same_tiles(artefact, text):
+    model = artefact("yolo26n", "nms", "int8")
+    frame = smooth_picture((3 * IMGSZ, 2 * IMGSZ), 8)
+    found = [TiledDetector(Detector(model, conf=0.2, threads=1, backend=backend), text)(frame)
+             for backend in ("native", "onnxruntime")]  # fmt: skip
+    assert len(found[0]) > 10
+    assert len(found[0]) == pytest.approx(len(found[1]), rel=0.05)
+    best = [part.xyxy[:5] for part in found]
+    np.testing.assert_allclose(*best, atol=1.0)
+
+
 def test_checkpoint_twice_the_same_and_grey_frames(checkpoints):
     detector = Detector(checkpoints["yolo26n"], conf=0.05, imgsz=IMGSZ, threads=1)
     tiled = TiledDetector(detector, tile=IMGSZ, overlap=0.25)
@@ -350,7 +313,7 @@ def test_not_a_picture(artefact):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tile": 0}, "at least 32 pixels"),
+        ({"tile": 5}, "at least 32 pixels"),
         ({"tile": -640}, "at least 32 pixels"),
         ({"overlap": 1.0}, "share of the tile"),
         ({"overlap": -0.1}, "share of the tile"),
@@ -390,6 +353,6 @@ def test_detect_with_tiles(artefact, tmp_path, capsys, caplog):
     wanted = TiledDetector(Detector(model, conf=0.05), tile=IMGSZ, overlap=0.25)(frame).to_records()
     assert len(wanted) > 0
     assert line["detections"] == wanted
-    assert "tiles of 160" in caplog.text
+    assert "tiles: 160, and the whole" in caplog.text
     with pytest.raises(UsageError, match="at least 32 pixels"):
         run(DetectConfig(str(tmp_path / "a.png"), model=str(model), tile=5))

@@ -25,6 +25,7 @@ _BENCHMARKS = {
     "coverage": ("wutdet.bench.coverage:run_coverage", "work"),
     "formats": ("wutdet.bench.formats:run_formats", "checkpoint"),
     "bakeoff": ("wutdet.bench.bakeoff:run_bakeoff", "bakeoff"),
+    "merge": ("wutdet.bench.merge:run_merge", "runs"),
     "lowbit": ("wutdet.bench.lowbit:run_lowbit", "lowbit"),
 }
 
@@ -70,8 +71,8 @@ class BenchResult:
 
 
 def run(config: BenchConfig):
-    """Times artefacts, or runs the benchmark named ``index``, ``eval``, ``coverage``, ``formats``, ``bakeoff``
-    or ``lowbit``.
+    """Times artefacts, or runs the benchmark named ``index``, ``eval``, ``coverage``, ``formats``, ``bakeoff``,
+    ``lowbit`` or ``merge``.
 
     Raises:
         UsageError: one of these names beside models, or runs below 1.

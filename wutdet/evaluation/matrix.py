@@ -28,6 +28,7 @@ from wutdet.evaluation.matrix_result import MatrixResult
 from wutdet.evaluation.model import detect_all
 from wutdet.evaluation.presets import preset as preset_of
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
+from wutdet.runtime.tiling import TiledDetector
 
 _STATS = ("AP", "AP50", "APs")
 
@@ -43,7 +44,7 @@ def evaluate_matrix(
     resamples: int = 1000,
     seed: int = 0,
     detector_options: Mapping | None = None,
-    tile: int = 0,
+    tile: str | int = "none",
     tile_overlap: float = 0.2,
     progress: bool = True,
 ) -> MatrixResult:
@@ -59,7 +60,7 @@ def evaluate_matrix(
         near_distance: hash distance (of 256 bits) up to which two frames are near duplicates.
         resamples, seed: for intervals, over the sequences of the scored frames; 0 gives none.
         detector_options: keyword arguments of ``wutdet.Detector``, for all models (``conf``, ``max_det``, ...).
-        tile, tile_overlap: of TiledDetector, for all models; 0 means no tiles.
+        tile, tile_overlap: tile policy for all models, as ``load_detector`` takes it.
         progress: a bar on stderr, where that is a terminal.
 
     Raises:
@@ -109,7 +110,7 @@ def evaluate_matrix(
             "near_distance": near_distance,
             "resamples": resamples,
             "seed": seed,
-            **(subjects[0].detector.facts() if tile else {}),
+            **(subjects[0].detector.facts() if isinstance(subjects[0].detector, TiledDetector) else {}),
         },
     )
 

@@ -127,7 +127,7 @@ def read_inputs(
     format: str,
     classes: str,
     detector_options: Mapping,
-    tile: int = 0,
+    tile: str | int = "none",
     tile_overlap: float = 0.2,
 ) -> tuple[list[Subject], list[TestSet]]:
     """The models and the data sets, in the order named.

@@ -19,6 +19,7 @@ from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco import evaluate
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes
+from wutdet.runtime.saved_policy import policy_for
 from wutdet.runtime.tiling import TiledDetector
 
 if TYPE_CHECKING:
@@ -57,14 +58,14 @@ def evaluate_model(
 
 
 def load_detector(
-    model: str, options: Mapping, *, tile: int = 0, tile_overlap: float = 0.2
+    model: str, options: Mapping, *, tile: str | int = "none", tile_overlap: float = 0.2
 ) -> Detector | TiledDetector:
-    """The detector of a model, on tiles where ``tile`` is not 0.
+    """The detector of a model, on tiles where ``tile`` is not ``none``.
 
     Args:
         model: file or released name.
         options: keyword arguments of ``wutdet.Detector``.
-        tile, tile_overlap: of TiledDetector.
+        tile, tile_overlap: a tile policy as ``wutdet.runtime.saved_policy.policy_for`` reads it.
 
     Raises:
         ModelError: the model cannot be found or read.
@@ -73,7 +74,8 @@ def load_detector(
     from wutdet.runtime.detector import Detector
 
     detector = Detector(model, **options)
-    return TiledDetector(detector, tile, tile_overlap) if tile else detector
+    policy = policy_for(tile, tile_overlap, detector)
+    return detector if policy.kind == "none" else TiledDetector(detector, policy)
 
 
 def detector_facts(detector: Detector | TiledDetector, sizes_wh: np.ndarray | None = None) -> dict:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wutdet.runtime.tile_policy import InputView, TilePolicy
 from wutdet.runtime.tiling import TiledDetector
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ class NetworkInput:
             that was rounded down to just a multiple takes a little of the scale. 0 where the input is fixed or not
             known so precisely.
         max_scale: frames are enlarged at most so many times; None: as many as the input is larger.
-        tile: side of the tiles in pixels of the frame; 0 where only whole frames are looked at. Where tiles are looked
-            at beside the whole frame, the tiles show ships larger, and their scale is the one that counts.
+        policy: of the tiles; None where only whole frames are looked at. Where tiles are looked at beside the whole
+            frame, the tiles show ships larger, and their scale is the one that counts.
     """
 
     width: int
     height: int
-    tile: int = 0
+    policy: TilePolicy | None = None
     stride: int = 0
     max_scale: float | None = None
 
@@ -42,20 +43,23 @@ class NetworkInput:
     @classmethod
     def of(cls, detector: Detector | TiledDetector) -> NetworkInput:
         """The input of a detector: of fixed width and height, or given by its long side."""
-        tile = 0
+        policy = None
         if isinstance(detector, TiledDetector):
-            detector, tile = detector.detector, detector.tile
+            detector, policy = detector.detector, detector.policy
         max_scale = getattr(detector, "max_scale", None)
         fixed_wh = getattr(getattr(detector, "backend", None), "fixed_input_wh", None)
         if fixed_wh:
-            return cls(*fixed_wh, tile, max_scale=max_scale)
-        return cls(detector.imgsz, detector.imgsz, tile, detector.stride, max_scale)
+            return cls(*fixed_wh, policy, max_scale=max_scale)
+        return cls(detector.imgsz, detector.imgsz, policy, detector.stride, max_scale)
 
     def scale(self, frame_wh: np.ndarray) -> np.ndarray:
         """float64 [M]: pixels of the input per pixel of the frame, for frames of size ``frame_wh`` [M, 2]."""
         shown = np.maximum(np.asarray(frame_wh, dtype=np.float64), 1)
-        if self.tile:
-            shown = np.minimum(shown, self.tile)  # a side of the frame shorter than a tile is taken whole
+        if self.policy is not None:
+            view = InputView(self.width, self.height, fixed=not self.stride)
+            sizes, of_frame = np.unique(shown, axis=0, return_inverse=True)
+            tiles = [self.policy.tile_wh((int(width), int(height)), view) for width, height in sizes]
+            shown = np.array(tiles, dtype=np.float64).reshape(-1, 2)[of_frame.reshape(-1)]
         input_wh = np.array([self.width, self.height])
         if self.stride:
             pixels = np.maximum(np.rint(shown * self._limited(self.width / shown.max(axis=1, keepdims=True))), 1)

@@ -73,9 +73,11 @@ def _protocol_lines(p: Mapping) -> list[str]:
 def tiles_text(protocol: Mapping) -> str:
     """How frames were cut into tiles (``TiledDetector.facts`` in the protocol), in a few words; empty without."""
     p = protocol
-    if not p.get("tile"):
+    tile = p.get("tile")
+    if not tile:
         return ""
-    words = f"tiles of {p['tile']} px, overlap {p['tile_overlap']:g}"
+    words = f"tiles of {tile} px" if isinstance(tile, int) else f"tiles {tile}"
+    words += f", overlap {p['tile_overlap']:g}"
     words += ", beside the whole frame" if p["tile_full_frame"] else ""
     words += f", merged at IoU {p['tile_merge_iou']:g}"
     return words + (f" ({p['tiles_per_frame']:g} passes a frame)" if "tiles_per_frame" in p else "")

@@ -136,7 +136,7 @@ _PROTOCOL_WORDS = {
     "boxes": "ships",
     "data": "data as typed",
     "conf": "lowest score",
-    "tile": "tiles, px",
+    "tile": "tiles",
     "tile_overlap": "overlap of tiles",
     "tile_full_frame": "whole frame beside the tiles",
     "tile_merge_iou": "NMS between tiles, IoU",
@@ -163,6 +163,8 @@ def accuracy_protocol(evaluation: Mapping, environment: Mapping | None = None) -
             words[name] = size_hw_text(value)
             if is_number(protocol.get("tile")):
                 words[name] += f", for tiles of {plain(protocol['tile'])} px"
+            elif protocol.get("tile"):
+                words[name] += f", for tiles {plain(protocol['tile'])}"
         elif key == "max_dets" and isinstance(value, Sequence) and not isinstance(value, str) and value:
             words[name] = plain(value[-1])
         else:

@@ -21,6 +21,7 @@ from wutdet.errors import DataError, UsageError
 from wutdet.files import write_json
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.draw import annotated_output, draw_boxes
+from wutdet.runtime.saved_policy import policy_for
 from wutdet.runtime.sources import Frame, Source, open_source
 from wutdet.runtime.tiling import TiledDetector
 
@@ -88,8 +89,9 @@ def run(config: DetectConfig) -> DetectResult:
         iou=config.iou,
         max_det=config.max_det,
     )
-    if config.tile:
-        detector = TiledDetector(detector, config.tile, config.tile_overlap)
+    policy = policy_for(config.tile, config.tile_overlap, detector)
+    if policy.kind != "none":
+        detector = TiledDetector(detector, policy)
     source = open_source(config.source)
     writer = None if config.save is None else annotated_output(config.save, source, config.stride)
     log.info(
@@ -98,7 +100,7 @@ def run(config: DetectConfig) -> DetectResult:
         config.source,
         detector.threshold,
         detector.imgsz,
-        f", tiles of {config.tile} px and the whole frame" if config.tile else "",
+        "" if policy.kind == "none" else f", tiles: {policy}, and the whole frame",
     )
     times, boxes, unreadable = [], 0, []
     coco_results: list[dict] = []

@@ -83,6 +83,7 @@ class ArtefactMetadata:
         accuracy: measured COCO statistics with their protocol, where measured.
         calibration: split, number of frames, seed, method and digest of the calibration list (int8).
         gate: result of the acceptance gate.
+        tiling: the tile policy measured to be best and its overlap, see ``wutdet.runtime.saved_policy``.
         parity: largest differences between the checkpoint and the float graph on a picture.
         extra: keys that wutdet does not know, as read.
     """
@@ -115,6 +116,7 @@ class ArtefactMetadata:
     quantisation: Mapping[str, Any] = field(default_factory=dict)
     gate: Mapping[str, Any] = field(default_factory=dict)
     parity: Mapping[str, Any] = field(default_factory=dict)
+    tiling: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_props(self) -> dict[str, str]:

@@ -58,7 +58,7 @@ class NativeBackend:
         self.metadata = ArtefactMetadata.from_props(self.engine.metadata, file=str(path))
         self.fixed_input_wh = (shape[3], shape[2])
         self.takes_frames = self.engine.takes_frames
-        self._plan: tuple[Letterbox, FramePlan] | None = None
+        self._plans: dict[Letterbox, FramePlan] = {}
         self.program = self.engine.program
         self.batch = 1
 
@@ -81,13 +81,14 @@ class NativeBackend:
         Raises:
             ModelError: as ``infer``.
         """
-        kept = self._plan
-        if kept is None or kept[0] != letterbox:
+        plan = self._plans.get(letterbox)
+        if plan is None:
             plan = FramePlan(
                 letterbox.frame_wh, letterbox.input_wh, letterbox.scaled_wh, letterbox.pad_lt, Letterbox.PAD_VALUE
             )
-            self._plan = kept = (letterbox, plan)
+            # Tiles and the whole frame take turns; frames of ever new sizes must not fill the memory.
+            self._plans = {**dict(list(self._plans.items())[-3:]), letterbox: plan}
         try:
-            return self.engine.run_frame(frame, kept[1])[0]
+            return self.engine.run_frame(frame, plan)[0]
         except ModelFault as error:
             raise ModelError(f"the native engine stopped: {error}", file=self.path) from error

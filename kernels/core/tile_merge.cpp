@@ -1,0 +1,216 @@
+#include "core/tile_merge.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/nms.h"
+
+namespace wutdet {
+namespace {
+
+double area_of(const double* box) { return std::max(box[2] - box[0], 0.0) * std::max(box[3] - box[1], 0.0); }
+
+template <typename A, typename B>
+void intersect(const A* a, const B* b, double* out) {
+  for (int i = 0; i < 2; ++i) {
+    out[i] = std::max<double>(a[i], b[i]);
+    out[i + 2] = std::min<double>(a[i + 2], b[i + 2]);
+  }
+}
+
+struct Part {
+  double x, y;  // its centre
+  double box[4], area;
+  std::int32_t window[4];
+  std::int32_t category;
+  std::size_t row;
+};
+
+// Cut boxes by the square of the image that holds their centre.
+class Centres {
+ public:
+  explicit Centres(std::vector<Part> parts) {
+    if (parts.empty()) return;
+    double high[2];
+    low_[0] = high[0] = parts[0].x;
+    low_[1] = high[1] = parts[0].y;
+    for (const Part& part : parts) {
+      low_[0] = std::min(low_[0], part.x), high[0] = std::max(high[0], part.x);
+      low_[1] = std::min(low_[1], part.y), high[1] = std::max(high[1], part.y);
+    }
+    const int most = std::clamp(static_cast<int>(std::sqrt(static_cast<double>(parts.size()))), 1, kMostSquares);
+    for (int axis = 0; axis < 2; ++axis) {
+      const double extent = high[axis] - low_[axis];
+      inverse_[axis] = extent > 0 ? most / extent : 0;
+      number_[axis] = extent > 0 ? most : 1;
+    }
+    // A counting sort: parts of a square lie together, from first_ on, and those still in question at its beginning.
+    first_.assign(static_cast<std::size_t>(number_[0]) * number_[1] + 1, 0);
+    for (const Part& part : parts) ++first_[square(index_of(part.x, 0), index_of(part.y, 1)) + 1];
+    for (std::size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
+    end_.assign(first_.begin(), first_.end() - 1);
+    parts_.resize(parts.size());
+    for (const Part& part : parts) parts_[end_[square(index_of(part.x, 0), index_of(part.y, 1))]++] = part;
+  }
+
+  // Parts whose centre the box holds; those for which `found` is true are not asked for again.
+  template <typename Found>
+  void in_box(const double* box, const Found& found) {
+    if (parts_.empty()) return;
+    const int right = index_of(box[2], 0), bottom = index_of(box[3], 1);
+    for (int y = index_of(box[1], 1); y <= bottom; ++y)
+      for (int x = index_of(box[0], 0); x <= right; ++x) {
+        const std::size_t at = square(x, y);
+        for (std::size_t i = first_[at]; i < end_[at];) {
+          const Part& part = parts_[i];
+          const bool inside = box[0] <= part.x && part.x <= box[2] && box[1] <= part.y && part.y <= box[3];
+          if (inside && found(part)) {
+            std::swap(parts_[i], parts_[--end_[at]]);
+          } else {
+            ++i;
+          }
+        }
+      }
+  }
+
+ private:
+  static constexpr int kMostSquares = 128;
+
+  // Never falls where the coordinate rises. Coordinates beyond the centres belong to the outermost squares.
+  int index_of(double coordinate, int axis) const {
+    const double index = (coordinate - low_[axis]) * inverse_[axis];
+    return static_cast<int>(std::clamp(index, 0.0, number_[axis] - 1.0));
+  }
+  std::size_t square(int x, int y) const { return static_cast<std::size_t>(y) * number_[0] + x; }
+
+  double low_[2] = {0, 0}, inverse_[2] = {0, 0};
+  int number_[2] = {1, 1};
+  std::vector<std::size_t> first_, end_;
+  std::vector<Part> parts_;
+};
+
+bool finite(const double* box) {
+  return std::isfinite(box[0]) && std::isfinite(box[1]) && std::isfinite(box[2]) && std::isfinite(box[3]);
+}
+
+// Orders as -1, 0 or 1; what is not a number comes last.
+int order_of(float a, float b) {
+  if (a < b || (a == a && b != b)) return -1;
+  return a > b || (a != a && b == b) ? 1 : 0;
+}
+
+// Rises where the score falls; equal for equal scores.
+std::uint32_t key_of(float score) {
+  if (score != score) return 0xFFFFFFFFu;
+  const float falling = 0.0f - score;  // and no zero with a sign
+  std::uint32_t bits;
+  std::memcpy(&bits, &falling, sizeof bits);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// Rows in the order in which nms takes them.
+std::vector<std::uint32_t> ranked(const PassBoxes& boxes, const std::vector<char>& is_part) {
+  std::vector<std::uint64_t> keys;
+  keys.reserve(boxes.count);
+  for (std::size_t i = 0; i < boxes.count; ++i)
+    if (!is_part[i]) keys.push_back(std::uint64_t{key_of(boxes.score[i])} << 32 | i);
+  std::sort(keys.begin(), keys.end());
+  std::vector<std::uint32_t> rows(keys.begin(), keys.end());  // the lower halves
+  for (std::size_t first = 0; first < keys.size();) {
+    std::size_t last = first + 1;
+    while (last < keys.size() && keys[last] >> 32 == keys[first] >> 32) ++last;
+    if (last - first > 1)
+      std::sort(rows.begin() + first, rows.begin() + last, [&](std::uint32_t a, std::uint32_t b) {
+        if (boxes.category[a] != boxes.category[b]) return boxes.category[a] < boxes.category[b];
+        for (int i = 0; i < 4; ++i)
+          if (const int order = order_of(boxes.xyxy[4 * std::size_t{a} + i], boxes.xyxy[4 * std::size_t{b} + i])) return order < 0;
+        for (int i = 0; i < 4; ++i) {
+          const std::int32_t one = boxes.window[4 * std::size_t{a} + i], other = boxes.window[4 * std::size_t{b} + i];
+          if (one != other) return one < other;
+        }
+        return a < b;
+      });
+    first = last;
+  }
+  return rows;
+}
+
+// Number of each box's window, from 0 on.
+std::vector<std::int32_t> numbers_of_windows(const PassBoxes& boxes) {
+  std::vector<const std::int32_t*> known;
+  std::vector<std::int32_t> numbers(boxes.count);
+  std::size_t last = 0;  // boxes of one pass mostly lie together
+  for (std::size_t i = 0; i < boxes.count; ++i) {
+    const std::int32_t* window = boxes.window + 4 * i;
+    const auto same = [&](const std::int32_t* other) { return std::equal(window, window + 4, other); };
+    if (known.empty() || !same(known[last])) {
+      last = static_cast<std::size_t>(std::find_if(known.begin(), known.end(), same) - known.begin());
+      if (last == known.size()) known.push_back(window);
+    }
+    numbers[i] = static_cast<std::int32_t>(last);
+  }
+  return numbers;
+}
+
+}  // namespace
+
+std::vector<char> parts_of_others(const PassBoxes& boxes, const TileMergeRules& rules) {
+  const std::size_t count = boxes.count;
+  const std::int32_t frame[4] = {0, 0, rules.frame_width, rules.frame_height};
+  std::vector<double> xyxy(boxes.xyxy, boxes.xyxy + 4 * count), area(count);
+  std::vector<char> cut(count, 0), is_part(count, 0);
+  std::vector<Part> parts;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double* box = &xyxy[4 * i];
+    const std::int32_t* window = boxes.window + 4 * i;
+    area[i] = (box[2] - box[0]) * (box[3] - box[1]);
+    for (int side = 0; side < 4; ++side) {
+      const double beyond = side < 2 ? window[side] - box[side] : box[side] - window[side];
+      if (window[side] != frame[side] && beyond >= -rules.border) cut[i] = 1;
+    }
+    if (cut[i] && finite(box)) {
+      Part part{(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, {}, area[i], {}, boxes.category[i], i};
+      std::copy_n(box, 4, part.box);
+      std::copy_n(window, 4, part.window);
+      parts.push_back(part);
+    }
+  }
+  Centres centres(std::move(parts));
+  for (std::size_t other = 0; other < count; ++other) {
+    const double* whole = &xyxy[4 * other];
+    if (!finite(whole)) continue;
+    const std::int32_t* other_window = boxes.window + 4 * other;
+    centres.in_box(whole, [&](const Part& part) {
+      if (part.category != boxes.category[other] || (cut[other] && !(area[other] > part.area))) return false;
+      if (std::equal(part.window, part.window + 4, other_window)) return false;
+      double shown[4], common[4];
+      intersect(whole, part.window, shown);
+      intersect(shown, part.box, common);
+      const double both = area_of(common);
+      if (both >= rules.part_iou * (area_of(shown) + part.area - both)) is_part[part.row] = 1;
+      return is_part[part.row] != 0;
+    });
+  }
+  return is_part;
+}
+
+std::vector<std::int64_t> merge_passes(const PassBoxes& boxes, const TileMergeRules& rules) {
+  const std::vector<char> is_part = parts_of_others(boxes, rules);
+  const std::vector<std::uint32_t> rows = ranked(boxes, is_part);
+  std::vector<float> xyxy(4 * rows.size());
+  std::vector<std::int32_t> category(rows.size()), group(rows.size());
+  const std::vector<std::int32_t> numbers = numbers_of_windows(boxes);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(boxes.xyxy + 4 * std::size_t{rows[i]}, 4, &xyxy[4 * i]);
+    category[i] = boxes.category[rows[i]];
+    group[i] = numbers[rows[i]];
+  }
+  std::vector<std::int64_t> keep(std::min(rows.size(), rules.max_keep));
+  keep.resize(
+      nms(xyxy.data(), category.data(), rows.size(), rules.merge_iou, rules.max_keep, keep.data(), group.data()));
+  for (std::int64_t& row : keep) row = rows[row];
+  return keep;
+}
+
+}  // namespace wutdet

@@ -1,0 +1,36 @@
+// Boxes of overlapping passes over one frame become one list of ships. Knows no Python.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace wutdet {
+
+// `count` boxes (fewer than 2^32) as columns: xyxy [count, 4] and window [count, 4] (left, top, right, bottom of what the box's pass
+// looked at) in pixels of the frame.
+struct PassBoxes {
+  const float* xyxy;
+  const float* score;
+  const std::int32_t* category;
+  const std::int32_t* window;
+  std::size_t count;
+};
+
+struct TileMergeRules {
+  std::int32_t frame_width, frame_height;
+  double border;    // a box this near to an inner border of its window ends there
+  double part_iou;  // least overlap of a part with a ship cut down to the part's window
+  float merge_iou;  // of nms
+  std::size_t max_keep;
+};
+
+// One flag per box: it is cut by an inner border of its window, and another pass saw more of that ship. In double, the
+// arithmetic of the reference in tests/runtime/tile_merge_reference.py, operation by operation.
+std::vector<char> parts_of_others(const PassBoxes& boxes, const TileMergeRules& rules);
+
+// Rows of the boxes that are ships, best first: no parts of others, then nms between windows. Boxes of equal score are taken in the
+// order of category, left, top, right, bottom, window and row; what is not a number comes last.
+std::vector<std::int64_t> merge_passes(const PassBoxes& boxes, const TileMergeRules& rules);
+
+}  // namespace wutdet

@@ -1,0 +1,177 @@
+"""Tile policies: as typed, what they cover, and how many passes they take."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wutdet.errors import DataError, UsageError
+from wutdet.runtime.horizon import Horizon
+from wutdet.runtime.metadata import ArtefactMetadata
+from wutdet.runtime.saved_policy import SCHEMA, policy_file, policy_for, read_policy
+from wutdet.runtime.tile_policy import AUTO_SCALE, InputView, TilePolicy
+
+SQUARE, WIDE, ANY = InputView(640, 640), InputView(960, 544), InputView(640, 640, fixed=False)
+HD = (1920, 1080)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "size"),
+    [
+        ("none", "none", (0, 0)),
+        (0, "none", (0, 0)),
+        ("640", "pixels", (640, 640)),
+        (640, "pixels", (640, 640)),
+        ("960x544", "pixels", (960, 544)),
+        ("3x2", "grid", (3, 2)),
+        (" 1X31 ", "grid", (1, 31)),
+        ("horizon", "horizon", (0, 1)),
+        ("horizon:4", "horizon", (4, 1)),
+        ("auto", "auto", (0, 0)),
+    ],
+)
+def test_policies_are_read_and_written(text, kind, size):
+    policy = TilePolicy.parse(text, overlap=0.3)
+    assert (policy.kind, policy.size, policy.overlap) == (kind, size, 0.3)
+    assert TilePolicy.parse(str(policy), overlap=0.3) == policy
+
+
+@pytest.mark.parametrize("text", ["", "x", "3x", "3x2x1", "horizontal", "horizon:", "640.5", "ship.json", "3 2"])
+def test_what_is_no_policy(text):
+    with pytest.raises(UsageError, match="no way to cut frames"):
+        TilePolicy.parse(text)
+
+
+@pytest.mark.parametrize("text", ["0x2", "3x0"])
+def test_grids_need_columns_and_rows(text):
+    with pytest.raises(UsageError, match="at least one column"):
+        TilePolicy.parse(text)
+
+
+@pytest.mark.parametrize("text", ["31", "-640", "640x16"])
+def test_tiles_must_not_be_tiny(text):
+    with pytest.raises(UsageError, match="at least 32 pixels"):
+        TilePolicy.parse(text)
+
+
+sides = st.integers(1, 3000)
+views = st.sampled_from([SQUARE, WIDE, ANY, InputView(96, 64)])
+
+
+@given(st.tuples(sides, sides), st.integers(1, 6), st.integers(1, 6), st.floats(0, 0.9), views)
+@settings(max_examples=300, deadline=None)
+def test_a_grid_covers_the_frame_with_no_more_tiles_than_asked_for(frame_wh, columns, rows, overlap, view):
+    policy = TilePolicy("grid", (columns, rows), overlap)
+    tiles = policy.tiles(frame_wh, view)
+    if len(tiles) == 0:
+        assert view.scale(frame_wh) >= 1
+        return
+    assert len(tiles) <= columns * rows
+    size = policy.tile_wh(frame_wh, view)
+    assert ((tiles[:, 2:] - tiles[:, :2]) == size).all()
+    assert (tiles[:, :2] >= 0).all() and (tiles[:, 2:] <= frame_wh).all()
+    for low, high, side in ((0, 2, frame_wh[0]), (1, 3, frame_wh[1])):
+        starts, ends = np.unique(tiles[:, low]), np.unique(tiles[:, high])
+        assert starts[0] == 0 and ends[-1] == side
+        assert (ends[:-1] - starts[1:] >= size[low] * overlap - 1).all()
+    # As large as the input's proportions allow, and never shown larger than it is.
+    assert view.scale(size) <= 1 or size[0] == frame_wh[0] or size[1] == frame_wh[1]
+
+
+def test_the_passes_over_a_1080p_frame():
+    def size_and_count(text, view):
+        policy = TilePolicy.parse(text)
+        return policy.tile_wh(HD, view), len(policy.tiles(HD, view))
+
+    assert size_and_count("3x2", SQUARE) == ((739, 739), 6)  # 600 high would leave grey
+    assert size_and_count("3x2", WIDE) == ((1058, 600), 6)  # 739 wide would leave grey
+    assert size_and_count("3x2", ANY) == ((739, 640), 6)
+    two, line = TilePolicy.parse("horizon:2"), Horizon(500, 500, 1)
+    assert two.tiles(HD, SQUARE, line).tolist() == [[0, 13, 1067, 1080], [853, 13, 1920, 1080]]
+    assert two.tiles(HD, WIDE, line).tolist() == [[0, 258, 1067, 863], [853, 258, 1920, 863]]
+    assert size_and_count("960x544", WIDE) == ((960, 544), 9)
+    free = TilePolicy.parse("horizon")
+    assert free.tiles(HD, WIDE, line).tolist() == two.tiles(HD, WIDE, line).tolist()  # scale .9; one would be .5
+    assert len(free.tiles(HD, WIDE)) == 4  # no horizon: the whole frame
+    assert free.tiles(HD, SQUARE, line).tolist() == [[x, 204, x + 739, 943] for x in (0, 590, 1181)]
+    assert len(free.tiles((1280, 720), SQUARE, line)) == 2 and len(free.tiles((2560, 1440), SQUARE, line)) == 4
+
+
+@pytest.mark.parametrize("text", ["3x2", "horizon", "auto"])
+def test_frames_that_the_network_sees_whole_are_not_cut(text):
+    policy = TilePolicy.parse(text)
+    assert policy.for_frame((640, 480), SQUARE).kind == "none"
+    assert len(policy.tiles((640, 480), SQUARE)) == 0
+    assert policy.tile_wh((640, 480), SQUARE) == (640, 480)
+
+
+@given(st.floats(-2000, 3000), st.floats(-2000, 3000), views)
+@settings(max_examples=100, deadline=None)
+def test_a_row_follows_the_horizon_and_stays_in_the_frame(left, right, view):
+    policy, line = TilePolicy.parse("horizon"), Horizon(left, right, 1.0)
+    tiles = policy.tiles(HD, view, line)
+    assert tiles[:, 0].min() == 0 and tiles[:, 2].max() == HD[0]
+    assert tiles[:, 1].min() >= 0 and tiles[:, 3].max() <= HD[1]
+    assert len(np.unique(tiles[:, 0])) == len(tiles)
+    for x1, y1, x2, y2 in tiles.tolist():
+        row = left + (right - left) * (x1 + x2) / 2 / HD[0]
+        assert y1 <= row <= y2 or row < y2 == y2 - y1 or row > y1 == HD[1] - (y2 - y1)
+
+
+@pytest.mark.parametrize("frame_wh", [HD, (2560, 1440), (900, 700), (640, 640), (300, 1000)])
+@pytest.mark.parametrize("view", [SQUARE, WIDE, ANY])
+def test_auto_without_a_saved_policy_goes_by_the_frame(frame_wh, view):
+    chosen = TilePolicy.parse("auto").for_frame(frame_wh, view)
+    assert chosen.kind == ("none" if view.scale(frame_wh) >= AUTO_SCALE else "horizon")
+
+
+# --- saved with the model --------------------------------------------------------------------------------------
+
+
+def detector_at(path, tiling=None):
+    metadata = ArtefactMetadata(names=("ship",), imgsz_hw=(640, 640), tiling=tiling or {})
+    return SimpleNamespace(path=path, metadata=metadata)
+
+
+def save(file, policy="3x2", overlap=0.25):
+    file.write_text(json.dumps({"schema": SCHEMA, "chosen": {"policy": policy, "overlap": overlap}, "rows": []}))
+    return file
+
+
+def test_auto_takes_the_file_beside_the_model_then_the_metadata_then_the_rule(tmp_path, caplog):
+    caplog.set_level("INFO")
+    model = tmp_path / "ship.int8.onnx"
+    assert policy_file(model) == tmp_path / "ship.int8.tiling.json"
+    assert policy_for("auto", 0.1, detector_at(model)) == TilePolicy("auto", overlap=0.1)
+    assert "no measured policy" in caplog.text
+    with_metadata = detector_at(model, {"policy": "horizon", "overlap": 0.3})
+    assert policy_for("auto", 0.1, with_metadata) == TilePolicy("horizon", (0, 1), 0.3)
+    save(policy_file(model))
+    assert policy_for("auto", 0.1, with_metadata) == TilePolicy("grid", (3, 2), 0.25)
+    assert policy_for("640", 0.1, with_metadata) == TilePolicy("pixels", (640, 640), 0.1)
+
+
+def test_a_policy_file_may_be_named(tmp_path):
+    file = save(tmp_path / "boat.json", "horizon:2", 0.4)
+    assert policy_for(str(file), 0.1, detector_at(tmp_path / "m.onnx")) == TilePolicy("horizon", (2, 1), 0.4)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "other", "chosen": {"policy": "3x2", "overlap": 0.2}}',
+                                  json.dumps({"schema": SCHEMA, "chosen": {"policy": "3x2"}})])  # fmt: skip
+def test_other_files_are_no_policies(tmp_path, text):
+    file = tmp_path / "p.json"
+    file.write_text(text)
+    with pytest.raises(DataError, match="not a tile policy"):
+        read_policy(file)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_policy(tmp_path / "absent.json")
+
+
+def test_the_choice_survives_the_metadata_of_an_artefact():
+    metadata = ArtefactMetadata(("ship",), (640, 640), tiling={"policy": "3x2", "overlap": 0.2})
+    assert ArtefactMetadata.from_props(metadata.to_props()).tiling == metadata.tiling

@@ -1,0 +1,84 @@
+"""merge_passes: boxes of overlapping looks at one frame become one list of ships.
+
+1. A box that ends at an inner border of its tile is the part of a ship that the border cuts. It goes where another
+   pass saw more of that ship: where a box there, cut down to the part's tile, is the part. The score does not matter,
+   so that a sure part cannot beat an unsure whole; a ship lying in front of a larger one is no part of it and stays.
+2. Category-wise greedy NMS over what is left, between passes only: of one pass, the detector's own NMS has told the
+   boxes apart already. Whole boxes are compared by IoU alone, never by the share of the smaller one, so that two ships
+   of which one hides the other stay two.
+
+A ship wider than the overlap that only tiles see, each of them a part, stays as its parts. The work is done by
+``kernels/core/tile_merge.cpp``; ``tests/runtime/tile_merge_reference.py`` is the same in NumPy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wutdet import _kernels
+from wutdet.runtime.decode import MAX_CANDIDATES
+
+#: A box this near to its tile's border, in pixels of the network input, ends there.
+BORDER_PX = 3.0
+#: Least IoU of a part with the ship cut down to the part's tile. At 0.5 or more, the ship holds the part's centre.
+PART_IOU = 0.5
+#: NMS threshold between the passes; within a pass, the detector's own counts.
+MERGE_IOU = 0.5
+
+
+def merge_passes(
+    xyxy: np.ndarray,
+    score: np.ndarray,
+    category: np.ndarray,
+    window: np.ndarray,
+    frame_wh: tuple[int, int],
+    *,
+    iou: float = MERGE_IOU,
+    border: float = BORDER_PX,
+    max_det: int = MAX_CANDIDATES,
+) -> np.ndarray:
+    """Which boxes of overlapping passes over one frame are the ships. The order of the boxes does not matter.
+
+    Args:
+        xyxy: float32 [N, 4], boxes in pixels of the frame.
+        score: float32 [N].
+        category: int32 [N].
+        window: int32 [N, 4], the part of the frame that each box's pass looked at. Boxes of equal windows are of one
+            pass.
+        frame_wh: size of the frame in pixels.
+        iou: a box goes that overlaps a better one of its category, from another pass, by more than this.
+        border: a box this near to an inner border of its window ends there, pixels of the frame.
+        max_det: most boxes kept.
+
+    Returns:
+        int64 [K], rows of the boxes kept, best first; of equal scores the one further left first.
+    """
+    return _kernels.merge_passes(
+        np.ascontiguousarray(xyxy, dtype=np.float32),
+        np.ascontiguousarray(score, dtype=np.float32),
+        np.ascontiguousarray(category, dtype=np.int32),
+        np.ascontiguousarray(window, dtype=np.int32),
+        frame_wh,
+        border,
+        PART_IOU,
+        iou,
+        max_det,
+    )
+
+
+def parts_of_others(
+    xyxy: np.ndarray, category: np.ndarray, window: np.ndarray, frame_wh: tuple[int, int], *, border: float = BORDER_PX
+) -> np.ndarray:
+    """bool [N]: boxes cut by an inner border of their window of which another pass saw more.
+
+    More: a box of the same category, either not cut or larger than the part, whose share inside of the part's window
+    overlaps it with an IoU of at least ``PART_IOU``. Arguments as for ``merge_passes``.
+    """
+    return _kernels.parts_of_others(
+        np.ascontiguousarray(xyxy, dtype=np.float32),
+        np.ascontiguousarray(category, dtype=np.int32),
+        np.ascontiguousarray(window, dtype=np.int32),
+        frame_wh,
+        border,
+        PART_IOU,
+    )
