@@ -284,6 +284,9 @@ class TrainConfig:
     """Split to validate on."""
     classes: str = "ship"
     """'ship' makes every class a ship; otherwise a class map as for 'data convert'."""
+    activation: Literal["silu", "relu"] = "silu"
+    """Of the convolutions of a new MODEL. In int8 a ReLU costs nothing; some accelerators have no SiLU. WEIGHTS that
+    were trained with SiLU have to be trained on for long."""
     epochs: int = 100
     """Passes over the training split."""
     imgsz: int = 640

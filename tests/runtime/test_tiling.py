@@ -281,14 +281,32 @@ def test_artefact_of_fixed_size_on_tiles(artefact):
 
 @pytest.mark.parametrize("text", ["3x2", "horizon", "160"])
 def test_the_native_engine_and_onnxruntime_see_the_same_tiles(artefact, text):
-    model = artefact("yolo26n", "nms", "int8")
+    # Floats: in int8 this network of random weights tells runtimes apart by itself.
+    model = artefact("yolo26n", "nms", "fp32")
     frame = smooth_picture((3 * IMGSZ, 2 * IMGSZ), 8)
     found = [TiledDetector(Detector(model, conf=0.2, threads=1, backend=backend), text)(frame)
              for backend in ("native", "onnxruntime")]  # fmt: skip
-    assert len(found[0]) > 10
-    assert len(found[0]) == pytest.approx(len(found[1]), rel=0.05)
-    best = [part.xyxy[:5] for part in found]
-    np.testing.assert_allclose(*best, atol=1.0)
+    assert len(found[0]) == len(found[1]) > 10
+    np.testing.assert_allclose(found[0].score, found[1].score, atol=2e-3)
+    # Neighbours in the order may have changed places.
+    np.testing.assert_allclose(*(np.sort(part.xyxy, axis=0) for part in found), atol=0.5)
+
+
+class OnCopies(Detector):
+    """A detector that looks at pixels that lie together, however the frame it is given lies."""
+
+    def __call__(self, image):
+        return super().__call__(np.ascontiguousarray(image))
+
+
+@pytest.mark.parametrize("text", ["3x2", "horizon", "160"])
+def test_the_native_engine_looks_at_tiles_within_the_frame(artefact, text):
+    model = artefact("yolo26n", "nms", "int8")
+    frame = smooth_picture((3 * IMGSZ, 2 * IMGSZ), 8)
+    within, copied = (
+        TiledDetector(kind(model, conf=0.2, threads=1, backend="native"), text)(frame) for kind in (Detector, OnCopies)
+    )
+    assert len(within) > 10 and within.to_records() == copied.to_records()
 
 
 def test_checkpoint_twice_the_same_and_grey_frames(checkpoints):

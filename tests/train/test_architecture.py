@@ -10,6 +10,7 @@ import torch
 
 from wutdet.config import TrainConfig
 from wutdet.errors import ModelError
+from wutdet.train import checkpoint
 from wutdet.train.architecture import (
     adapt_classes,
     architecture,
@@ -182,3 +183,16 @@ def test_checkpoints_survive_a_round_trip_and_load_in_ultralytics(tmp_path, no_n
     assert loaded.names == {0: "ship"}
     results = loaded.predict(np.zeros((64, 64, 3), np.uint8), imgsz=64, verbose=False, save=False)
     assert results[0].boxes.xyxy.shape[1] == 4
+
+
+def test_relus_take_the_place_of_silus(tmp_path):
+    built = build("yolo26n", None, ["ship"], "relu")
+    kinds = {type(module) for module in built.modules()}
+    assert torch.nn.ReLU in kinds and torch.nn.SiLU not in kinds
+    plain = {type(module) for module in build("yolo26n", None, ["ship"]).modules()}
+    assert torch.nn.SiLU in plain and torch.nn.ReLU not in plain, "the choice must not outlive the model"
+    file = tmp_path / "silu.pt"
+    checkpoint.save(file, build("yolo26n", None, ["ship"]), {"train_args": {}, "wutdet": {}})
+    with pytest.raises(ModelError, match="keeps its activations"):
+        build(str(file), None, ["ship"], "relu")
+    assert build("yolo26n", file, ["ship"], "relu").names == {0: "ship"}

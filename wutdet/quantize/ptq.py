@@ -32,10 +32,11 @@ import onnx
 from wutdet.errors import ExportError
 from wutdet.quantize.graph import box_branches, check_boxes_and_scores_apart, head_parts, is_silu, stem
 from wutdet.quantize.operands import round_operands
+from wutdet.quantize.relu import drop_relus
 from wutdet.quantize.ties import MOVERS, tie_ranges, tied_groups
 
 #: Operators that are quantised outside of decoding.
-QUANTISED_OPS = ("Conv", "Sigmoid", "Mul", "Add", "Concat", *MOVERS)
+QUANTISED_OPS = ("Conv", "Sigmoid", "Relu", "LeakyRelu", "Mul", "Add", "Concat", *MOVERS)
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def quantise_int8(
         )
         out = onnx.load(target)
     out = round_operands(out, operand_nodes(model, settings), ranges, keep, settings.reduce_range)
+    drop_relus(out)
     check_boxes_and_scores_apart(out)
     return out
 

@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 #: Classes that a ship may start from, best first, where no class of the same name exists.
 SHIP_LIKE = ("ship", "boat", "vessel", "watercraft", "sea")
+#: Activations of convolutions, as model definitions write them.
+ACTIVATIONS = {"silu": "torch.nn.SiLU()", "relu": "torch.nn.ReLU()"}
 _HEADS = ("Detect", "v10Detect")
 
 
@@ -138,18 +140,25 @@ def _existing(file: str | Path) -> Path:
     return file
 
 
-def build(model: str, weights: Path | None, names: Sequence[str]) -> nn.Module:
+def build(model: str, weights: Path | None, names: Sequence[str], activation: str = "silu") -> nn.Module:
     """The model to train: architecture or checkpoint ``model``, starting from ``weights`` where given.
 
     Args:
         model: architecture name, model .yaml, or checkpoint .pt.
         weights: .pt or .safetensors, or None.
         names: our category names, by index.
+        activation: of the convolutions, a key of ``ACTIVATIONS``; a checkpoint keeps its own.
 
     Raises:
         ModelError: unknown architecture, missing or foreign file, or weights that fit nothing.
     """
     if Path(model).suffix == ".pt":
+        if activation != "silu":
+            raise ModelError(
+                f"a checkpoint keeps its activations, and {activation} was asked for",
+                file=model,
+                hint="name an architecture as --model; its --weights may come from a checkpoint",
+            )
         built = read_checkpoint(model)
         source_names = dict(built.names)
         if weights is not None:
@@ -158,12 +167,16 @@ def build(model: str, weights: Path | None, names: Sequence[str]) -> nn.Module:
                 hint="name the architecture as --model, or leave --weights out",
             )
     elif weights is None:
-        built = new_model(architecture(model), len(names))
+        built = new_model(_with_activation(architecture(model), activation), len(names))
         source_names = dict(enumerate(names))
     else:
-        built, source_names = _from_weights(architecture(model), Path(weights), names)
+        built, source_names = _from_weights(_with_activation(architecture(model), activation), Path(weights), names)
     adapt_classes(built, source_names, names)
     return built.float().train()
+
+
+def _with_activation(definition: dict, activation: str) -> dict:
+    return definition if activation == "silu" else {**definition, "activation": ACTIVATIONS[activation]}
 
 
 def _from_weights(definition: dict, weights: Path, names: Sequence[str]) -> tuple[nn.Module, dict[int, str]]:

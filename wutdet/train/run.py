@@ -97,7 +97,7 @@ def run(config: TrainConfig) -> TrainResult:
         _log.info("continuing %s after epoch %d of %d", folder, state["epoch"], config.epochs)
     else:
         torch.manual_seed(config.seed)
-        model = build(config.model, config.weights, train.category_names)
+        model = build(config.model, config.weights, train.category_names, config.activation)
         folder = new_run_folder(config.out)
         write_json(folder / "config.json", {"schema": "wutdet.config/1", "train": to_json(absolute_paths(config))})
     record_environment(folder / "environment.json", config.seed)
