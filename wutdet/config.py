@@ -390,10 +390,11 @@ class EvalConfig(AnalysisConfig):
     """NMS threshold, for models that need NMS."""
     max_det: int | None = None
     """Most boxes kept per frame; none takes the largest limit of the presets that are measured."""
-    tile: str = "none"
-    """Tiles looked at one by one beside the whole frame: none, 640 (squares of so many pixels of the frame), 960x544
-    (pixels), 3x2 (at most so many columns and rows), horizon (one row along the horizon; horizon:2 in 2 columns), auto
-    (as 'wutdet bench tiling' chose for the model, else by the frame's size), or a file of 'wutdet bench tiling'."""
+    tile: str = "saved"
+    """Tiles looked at one by one beside the whole frame: saved (as 'wutdet bench tiling' chose for the model, else
+    none), none, 640 (squares of so many pixels of the frame), 960x544 (pixels), 3x2 (at most so many columns and rows),
+    horizon (one row along the horizon; horizon:2 in 2 columns), auto (as saved, else by the frame's size), or a file of
+    'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     arch: str | None = None
@@ -517,10 +518,11 @@ class DetectConfig:
     """NMS threshold, for models that need NMS."""
     max_det: int = 300
     """Most boxes per frame."""
-    tile: str = "none"
-    """Tiles looked at one by one beside the whole frame: none, 640 (squares of so many pixels of the frame), 960x544
-    (pixels), 3x2 (at most so many columns and rows), horizon (one row along the horizon; horizon:2 in 2 columns), auto
-    (as 'wutdet bench tiling' chose for the model, else by the frame's size), or a file of 'wutdet bench tiling'."""
+    tile: str = "saved"
+    """Tiles looked at one by one beside the whole frame: saved (as 'wutdet bench tiling' chose for the model, else
+    none), none, 640 (squares of so many pixels of the frame), 960x544 (pixels), 3x2 (at most so many columns and rows),
+    horizon (one row along the horizon; horizon:2 in 2 columns), auto (as saved, else by the frame's size), or a file of
+    'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0

@@ -154,6 +154,11 @@ def test_auto_takes_the_file_beside_the_model_then_the_metadata_then_the_rule(tm
     save(policy_file(model))
     assert policy_for("auto", 0.1, with_metadata) == TilePolicy("grid", (3, 2), 0.25)
     assert policy_for("640", 0.1, with_metadata) == TilePolicy("pixels", (640, 640), 0.1)
+    assert policy_for("saved", 0.1, with_metadata) == TilePolicy("grid", (3, 2), 0.25)
+    policy_file(model).unlink()
+    assert policy_for("saved", 0.1, with_metadata) == TilePolicy("horizon", (0, 1), 0.3)
+    assert policy_for("saved", 0.1, detector_at(model)) == TilePolicy("none", overlap=0.1)
+    assert policy_for("none", 0.1, with_metadata) == TilePolicy("none", overlap=0.1)
 
 
 def test_a_policy_file_may_be_named(tmp_path):

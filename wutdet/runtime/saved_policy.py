@@ -57,8 +57,8 @@ def _policy_of(chosen, file: Path) -> TilePolicy:
 
 
 def policy_for(text: str | int, overlap: float, detector: Detector) -> TilePolicy:
-    """What ``--tile TEXT`` means for a detector: a policy as written, the one saved in a file, or for ``auto`` the one
-    saved with the model, if there is one.
+    """What ``--tile TEXT`` means for a detector: a policy as written, the one saved in a file, or for ``saved`` and
+    ``auto`` the one saved with the model, if there is one; without one, ``saved`` looks at whole frames only.
 
     Raises:
         DataError: a policy file that cannot be read.
@@ -66,14 +66,17 @@ def policy_for(text: str | int, overlap: float, detector: Detector) -> TilePolic
     """
     if str(text).endswith(".json"):
         return read_policy(Path(text))
-    policy = TilePolicy.parse(text, overlap)
-    if policy.kind != "auto" or detector.path is None:
+    only_saved = str(text).strip().lower() == "saved"
+    policy = TilePolicy.parse("none" if only_saved else text, overlap)
+    if not (only_saved or policy.kind == "auto") or getattr(detector, "path", None) is None:
         return policy
     file = policy_file(detector.path)
     if file.is_file():
         saved, place = read_policy(file), str(file)
-    elif detector.metadata.tiling:
+    elif getattr(detector.metadata, "tiling", None):
         saved, place = _policy_of(detector.metadata.tiling, detector.path), "the artefact's metadata"
+    elif only_saved:
+        return policy
     else:
         log.info("tiles: no measured policy for %s ('wutdet bench tiling' makes one); chosen by the frame's size",
                  detector.path.name)  # fmt: skip

@@ -9,6 +9,8 @@
 | ``horizon`` | one row of tiles, not much larger than the network's input, around the horizon |
 | ``horizon:2`` | the same with at most 2 columns |
 | ``auto`` | the policy saved with the model, else by the frame's size (``AUTO_SCALE``) |
+
+``wutdet.runtime.saved_policy`` adds ``saved``, the policy saved with the model, else none.
 """
 
 from __future__ import annotations
