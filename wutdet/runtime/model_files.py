@@ -11,6 +11,9 @@ from wutdet.errors import ModelError, suggest
 ARTEFACT_SUFFIXES = (".onnx",)
 CHECKPOINT_SUFFIXES = (".pt", ".safetensors")
 
+#: The released artefact that is taken where no model is named.
+DEFAULT = "ship-n.int8"
+
 _MAKE_ONE = "make one with 'wutdet export CHECKPOINT -o ship.onnx' and name that file"
 
 
@@ -25,7 +28,7 @@ def released_artefacts() -> dict[str, Path]:
 def find_model(model: str | Path) -> Path:
     """The model file that a name means.
 
-    ``default`` is the released artefact of that name, or the only released artefact there is.
+    ``default`` is the released artefact ``DEFAULT``, or the only released artefact there is.
 
     Raises:
         ModelError: no such file or released name, or a file that is neither a checkpoint nor an artefact.
@@ -43,6 +46,8 @@ def find_model(model: str | Path) -> Path:
     if name in released:
         return released[name]
     if name == "default":
+        if DEFAULT in released:
+            return released[DEFAULT]
         if len(released) == 1:
             return next(iter(released.values()))
         have = ", ".join(sorted(released))
