@@ -5,13 +5,13 @@
 // Nothing else outside views is read, and nothing outside the output view is written.
 //
 // What is computed, on every instruction set with the same bits (u8 = uint8, all fma are one rounding):
-//   int8 weights          acc = initial + start of the pixel, if there are any + sum of (x - zero) * w       exact, int32
+//   int8 weights          acc = initial + start, where there is one, + sum of (x - zero) * w         exact, int32
 //                         y = fma(float(acc), scale, bias)
 //   int8 with groups      acc = 0; for groups in order: acc = fma(group_scale, float(dot of the group), acc)
 //                         y = fma(acc, scale, bias)                                                  dots exact, int32
 //   float32 weights       y = bias; for k in order (tap row, tap column, channel): y = fma(x, w, y)
 //   then                  y = silu(y), if asked for; silu.h has one for float and one, coarser, for u8 outputs
-//   output i32            acc, without what else is written here: the starts of another layer (int8 weights, no groups)
+//   output i32            acc of int8 weights without groups, and nothing of the above: starts of another layer
 //   output float32        y + residual
 //   output u8             q = saturate(round half even(y)), of fma(y, inverse_scale * factor, zero) where y was float or
 //                         silu'd
@@ -71,7 +71,8 @@ struct ConvSpec {
     float own = 1.0f, residual = 1.0f, offset = 0.0f;
   } mix;  // u8 outputs
   // Sums start from those of a layer with as many output channels and i32 results, of half the width, whose height
-  // divides this layer's: every pixel of theirs for a block of pixels. Int8 weights without groups, u8 outputs, no residual.
+  // divides this layer's: every pixel of theirs for a block of pixels. Int8 weights without groups, u8 outputs, no
+  // residual. That results with their starts stay within int32 is the caller's to know: `pack` sees this layer alone.
   bool starts = false;
 };
 

@@ -74,6 +74,7 @@ std::optional<Lowering::FromStarts> Lowering::start_before_upsampling(int conv, 
   below.input_zero = spec.input_zero;
   below.scale = weights.scale.data();
   below.output = Number::i32;
+  // That the sums of both together fit is known: the caller has packed them as one.
   const auto starts_layer = pack_or_null(below, kernels_);
   ConvWeights others = weights;
   others.codes = some_inputs(weights.codes, spec.in_channels, first, count, true);
