@@ -357,8 +357,7 @@ WUTDET_INLINE void add_starts(const ConvRow& row, __m512i (&sum)[M][N], int x) {
 struct Int8 {
   static constexpr int vectors = 4;
   template <int M, int N, Out to>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
-                   int x) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual, int x) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
@@ -373,12 +372,9 @@ struct Int8 {
       w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
     } while (++run != end);
     if constexpr (to == Out::floats) {
-      if (row.sums_only) {
-        put_sums<M, N>(row, sum, out);
-        return;
-      }
-    } else {
-      if (row.starts != nullptr) add_starts<M, N>(row, sum, x);
+      if (row.sums_only) return put_sums<M, N>(row, sum, out);
+    } else if (row.starts != nullptr) {
+      add_starts<M, N>(row, sum, x);
     }
     finish<false, to>(row, sum, out, residual);
   }
@@ -387,8 +383,7 @@ struct Int8 {
 struct Grouped {
   static constexpr int vectors = 2;
   template <int M, int N, Out to>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
-                   int) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual, int) {
     __m512i sum[M][N];
     __m512 total[M][N];
 #pragma GCC unroll 4
@@ -433,8 +428,7 @@ struct Grouped {
 struct Real {
   static constexpr int vectors = 4;
   template <int M, int N, Out to>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
-                   int) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual, int) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
@@ -569,8 +563,8 @@ void narrow_row(const ConvRow& original) {
 }
 
 void int8_row(const ConvRow& row) {
-  const bool usual = row.to_u8 && !row.silu && row.residual == nullptr && row.starts == nullptr;
-  if (usual && row.vectors == 1 && row.channels <= 8) return narrow_row(row);
+  const bool narrow = row.vectors == 1 && row.channels <= 8 && row.residual == nullptr && row.starts == nullptr;
+  if (narrow && row.to_u8 && !row.silu) return narrow_row(row);
   if (!row.to_u8) cover_by<Int8, Out::floats>(row);
   else if (row.silu) cover_by<Int8, Out::silu_bytes>(row);
   else cover_by<Int8, Out::bytes>(row);
