@@ -275,6 +275,14 @@ WUTDET_INLINE void spill(__m512i (&sum)[M][N], float* y) {
     for (int n = 0; n < N; ++n) _mm512_store_si512(y + (m * N + n) * kLanes, sum[m][n]);
 }
 
+template <int M, int N>
+WUTDET_INLINE void put_sums(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t* out) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) _mm512_storeu_si512(out + m * row.out_step + 64 * n, sum[m][n]);
+}
+
 // Adds `steps` steps of weights from `w` on to the sums; returns where the next are.
 template <typename Op, int M, int N>
 WUTDET_INLINE const std::uint8_t* accumulate(__m512i (&sum)[M][N], const std::uint8_t* p, std::ptrdiff_t step, int steps,
@@ -336,10 +344,20 @@ WUTDET_INLINE void finish(const ConvRow& row, __m512i (&sum)[M][N], std::uint8_t
   }
 }
 
+template <int M, int N>
+WUTDET_INLINE void add_starts(const ConvRow& row, __m512i (&sum)[M][N], int x) {
+  const std::int32_t* const from = row.starts + x / 2 * row.starts_step;
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+      sum[m][n] = _mm512_add_epi32(sum[m][n], load(from + (m + x % 2) / 2 * row.starts_step + n * kLanes));
+}
+
 struct Int8 {
   static constexpr int vectors = 4;
   template <int M, int N, Out to>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual, int x) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
@@ -353,6 +371,11 @@ struct Int8 {
     do {
       w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
     } while (++run != end);
+    if constexpr (to == Out::floats) {
+      if (row.sums_only) return put_sums<M, N>(row, sum, out);
+    } else if (row.starts != nullptr) {
+      add_starts<M, N>(row, sum, x);
+    }
     finish<false, to>(row, sum, out, residual);
   }
 };
@@ -360,7 +383,7 @@ struct Int8 {
 struct Grouped {
   static constexpr int vectors = 2;
   template <int M, int N, Out to>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual, int) {
     __m512i sum[M][N];
     __m512 total[M][N];
 #pragma GCC unroll 4
@@ -405,7 +428,7 @@ struct Grouped {
 struct Real {
   static constexpr int vectors = 4;
   template <int M, int N, Out to>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual, int) {
     __m512i sum[M][N];
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) {
@@ -425,7 +448,8 @@ struct Real {
   }
 };
 
-using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*);
+// Of pixels from the x-th of the row on.
+using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*, int x);
 
 // The tiles of N vectors by their pixels.
 template <typename Kind, Out to, int N, int... M>
@@ -444,7 +468,7 @@ WUTDET_INLINE void cover(const ConvRow& row, const Tile* tiles, int most, int to
   for (int i = 0; i < count; ++i) {
     int width = (share + (i < larger)) * together;
     if (width > left) width = left;
-    tiles[width - 1](row, in, out, residual);
+    tiles[width - 1](row, in, out, residual, row.pixels - left);
     in += width * row.in_step;
     out += width * row.out_step;
     if (residual != nullptr) residual += width * row.residual_step;
@@ -539,7 +563,8 @@ void narrow_row(const ConvRow& original) {
 }
 
 void int8_row(const ConvRow& row) {
-  if (row.to_u8 && !row.silu && row.residual == nullptr && row.vectors == 1 && row.channels <= 8) return narrow_row(row);
+  const bool narrow = row.vectors == 1 && row.channels <= 8 && row.residual == nullptr && row.starts == nullptr;
+  if (narrow && row.to_u8 && !row.silu) return narrow_row(row);
   if (!row.to_u8) cover_by<Int8, Out::floats>(row);
   else if (row.silu) cover_by<Int8, Out::silu_bytes>(row);
   else cover_by<Int8, Out::bytes>(row);

@@ -261,9 +261,30 @@ WUTDET_INLINE void finish(const ConvRow& row, float32x4_t (&sum)[M][N], std::uin
   finish_floats<M, N>(row, y, out, residual);
 }
 
+template <int M, int N>
+WUTDET_INLINE void put_sums(const ConvRow& row, int32x4_t (&sum)[M][N], std::uint8_t* out) {
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) {
+    auto* const to = reinterpret_cast<std::int32_t*>(out + m * row.out_step);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) vst1q_s32(to + n * kLanes, sum[m][n]);
+  }
+}
+
+template <int M, int N>
+WUTDET_INLINE void add_starts(const ConvRow& row, int32x4_t (&sum)[M][N], int x) {
+  const std::int32_t* const from = row.starts + x / 2 * row.starts_step;
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+      sum[m][n] = vaddq_s32(sum[m][n], vld1q_s32(from + (m + x % 2) / 2 * row.starts_step + n * kLanes));
+}
+
 struct Int8 {
   template <int M, int N>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
+                   int x) {
     int32x4_t sum[M][N];
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
@@ -272,6 +293,11 @@ struct Int8 {
     const std::uint8_t* w = row.weights;
     for (const Run* run = row.runs; run != row.runs + row.run_count; ++run)
       w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
+    if (row.sums_only) {
+      put_sums<M, N>(row, sum, out);
+      return;
+    }
+    if (row.starts != nullptr) add_starts<M, N>(row, sum, x);
     float32x4_t y[M][N];
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
@@ -283,7 +309,8 @@ struct Int8 {
 
 struct Grouped {
   template <int M, int N>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
+                   int) {
     int32x4_t sum[M][N];
     float32x4_t total[M][N];
 #pragma GCC unroll 8
@@ -319,7 +346,8 @@ struct Grouped {
 
 struct Real {
   template <int M, int N>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
+                   int) {
     float32x4_t sum[M][N];
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m)
@@ -337,7 +365,8 @@ struct Real {
   }
 };
 
-using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*);
+// Of pixels from the x-th of the row on.
+using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*, int x);
 
 // The tiles of N vectors by their pixels.
 template <typename Kind, int N, int... M>
@@ -351,9 +380,11 @@ void cover(const ConvRow& row, const Tile* tiles, int most) {
   const std::uint8_t* in = row.in;
   std::uint8_t* out = row.out;
   const std::uint8_t* residual = row.residual;
+  int x = 0;
   for (int i = 0; i < count; ++i) {
     const int width = share + (i < larger);
-    tiles[width - 1](row, in, out, residual);
+    tiles[width - 1](row, in, out, residual, x);
+    x += width;
     in += width * row.in_step;
     out += width * row.out_step;
     if (residual != nullptr) residual += width * row.residual_step;

@@ -207,6 +207,24 @@ WUTDET_INLINE void spill(__m256i (&sum)[M][N], float* y) {
 }
 
 template <int M, int N>
+WUTDET_INLINE void put_sums(const ConvRow& row, __m256i (&sum)[M][N], std::uint8_t* out) {
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) store(out + m * row.out_step + 32 * n, sum[m][n]);
+}
+
+template <int M, int N>
+WUTDET_INLINE void add_starts(const ConvRow& row, __m256i (&sum)[M][N], int x) {
+  const std::int32_t* const from = row.starts + x / 2 * row.starts_step;
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m)
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n)
+      sum[m][n] = _mm256_add_epi32(sum[m][n], load(from + (m + x % 2) / 2 * row.starts_step + n * kLanes));
+}
+
+template <int M, int N>
 WUTDET_INLINE void start(__m256i (&sum)[M][N], const void* from) {
 #pragma GCC unroll 4
   for (int n = 0; n < N; ++n) {
@@ -276,10 +294,23 @@ WUTDET_INLINE void finish(const ConvRow& row, __m256i (&sum)[M][N], std::uint8_t
   }
 }
 
+// int32 sums of int8 weights to whichever output.
+template <bool bytes, int M, int N>
+WUTDET_INLINE void finish_sums(const ConvRow& row, __m256i (&sum)[M][N], std::uint8_t* out,
+                               const std::uint8_t* residual, int x) {
+  if (!bytes && row.sums_only) {
+    put_sums<M, N>(row, sum, out);
+    return;
+  }
+  if (row.starts != nullptr) add_starts<M, N>(row, sum, x);
+  finish<bytes, false, M, N>(row, sum, out, residual);
+}
+
 #ifdef WUTDET_YMM_DOT
 struct Int8 {
   template <int M, int N, bool bytes>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
+                   int x) {
     __m256i sum[M][N];
     start<M, N>(sum, row.initial);
     const std::uint8_t* w = row.weights;
@@ -288,13 +319,14 @@ struct Int8 {
     do {
       w = accumulate<Dot, M, N>(sum, in + run->offset, row.in_step, run->steps, w);
     } while (++run != end);
-    finish<bytes, false, M, N>(row, sum, out, residual);
+    finish_sums<bytes, M, N>(row, sum, out, residual, x);
   }
 };
 
 struct Grouped {
   template <int M, int N, bool bytes>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
+                   int) {
     __m256i sum[M][N];
     __m256 total[M][N];
 #pragma GCC unroll 4
@@ -334,7 +366,8 @@ struct Grouped {
 
 struct Real {
   template <int M, int N, bool>
-  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual) {
+  static void tile(const ConvRow& row, const std::uint8_t* in, std::uint8_t* out, const std::uint8_t* residual,
+                   int) {
     __m256i sum[M][N];
     start<M, N>(sum, row.bias);
     const std::uint8_t* w = row.weights;
@@ -349,7 +382,8 @@ struct Real {
   }
 };
 
-using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*);
+// Of pixels from the x-th of the row on.
+using Tile = void (*)(const ConvRow&, const std::uint8_t*, std::uint8_t*, const std::uint8_t*, int x);
 
 // The tiles of N vectors by their pixels.
 template <typename Kind, bool bytes, int N, int... M>
@@ -372,7 +406,7 @@ void cover(const ConvRow& row, const Tile* tiles, int most, int together) {
   for (int i = 0; i < count; ++i) {
     int width = (share + (i < larger)) * together;
     if (width > left) width = left;
-    tiles[width - 1](row, in, row.to_u8 ? own + ready * stride : out, residual);
+    tiles[width - 1](row, in, row.to_u8 ? own + ready * stride : out, residual, row.pixels - left);
     in += width * row.in_step;
     left -= width;
     ready += width;

@@ -194,3 +194,52 @@ def residual_block(rng, channels: int, size_hw: tuple[int, int], roundings: int,
         "factor": rng.uniform(0.3, 2, (1, channels, 1, 1)).astype(np.float32),
     }
     return graph_of(nodes, {"x": x}, constants, {"y/bytes": np.float32})
+
+
+def upsampled_join(
+    rng, channels: tuple[int, int], size_hw: tuple[int, int], roundings: int, last: bool = False, rows: int = 2
+) -> Case:
+    """A rounded 1x1 convolution with SiLU of an upsampled image beside another one, as in the necks of detectors.
+
+    Args:
+        channels: of the upsampled part and of the other.
+        size_hw: before upsampling.
+        roundings: as for `residual_block`.
+        last: the upsampled part is the last, not the first.
+        rows: what every row becomes; every column becomes two.
+    """
+    height, width = size_hw
+    feeds = {
+        "x": rng.normal(0, 1.5, (1, channels[0], height, width)).astype(np.float32),
+        "other": rng.normal(0, 1.5, (1, channels[1], rows * height, 2 * width)).astype(np.float32),
+    }
+    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    sums, sigmoid = ("sum/bytes", "sigmoid/bytes") if roundings == 3 else ("sum", "sigmoid")
+    parts = ["large/bytes", "other/bytes"]
+    nodes = [
+        *rounded("x", "scale", "zero"),
+        *rounded("other", "scale", "zero"),
+        helper.make_node("Resize", ["x/bytes", "", "factors"], ["large"], **nearest),
+        *rounded("large", "scale", "zero"),
+        helper.make_node("Concat", parts[::-1] if last else parts, ["join"], axis=1),
+        helper.make_node("DequantizeLinear", ["codes", "steps", "zeros"], ["w"], axis=0),
+        helper.make_node("Conv", ["join", "w", "bias"], ["sum"]),
+        *(rounded("sum", "scale", "zero") if roundings == 3 else ()),
+        helper.make_node("Sigmoid", [sums], ["sigmoid"]),
+        *(rounded("sigmoid", "fine", "none") if roundings == 3 else ()),
+        helper.make_node("Mul", [sums, sigmoid], ["silu"]),
+        *rounded("silu", "scale", "zero"),
+    ]
+    out = channels[0]
+    constants = {
+        "scale": np.float32(STEP),
+        "zero": np.uint8(121),
+        "fine": np.float32(1 / 255),
+        "none": np.uint8(0),
+        "factors": np.array([1, 1, rows, 2], np.float32),
+        "codes": rng.integers(-127, 128, (out, sum(channels), 1, 1)).astype(np.int8),
+        "steps": rng.uniform(0.0005, 0.004, out).astype(np.float32),
+        "zeros": np.zeros(out, np.int8),
+        "bias": rng.normal(0, 1, out).astype(np.float32),
+    }
+    return graph_of(nodes, feeds, constants, {"silu/bytes": np.float32})

@@ -128,12 +128,14 @@ class Network:
         operands = [codes.astype(np.int32), scale, np.zeros(count, np.int32)]
         return self.node("DequantizeLinear", [self.constant(value) for value in operands], axis=0)
 
-    def convolution(self, image: Image, loose: bool = False) -> Image | None:
+    def convolution(self, image: Image, loose: bool = False, one_pixel: bool = False) -> Image | None:
         """Convolution of `image`; None where nothing fits. `loose`: with any weights, at an end."""
         height, width = image.size_hw
         kernel = self.pick((1, 1), (1, 1), (3, 3), (3, 3), (2, 2), (5, 5), (1, 3))
         stride = self.pick(1, 1, 1, 2)
         dilation = self.pick(1, 1, 1, 2) if kernel != (1, 1) else 1
+        if one_pixel:
+            kernel, stride, dilation = (1, 1), 1, 1
         reach = [(k - 1) * dilation for k in kernel]
         pads = (
             [r // 2 for r in reach] * 2 if self.chance(0.8) else [int(self.rng.integers(0, r + 1)) for r in reach * 2]
@@ -143,7 +145,7 @@ class Network:
         )
         if min(out_hw) < 1 or height + pads[0] + pads[2] <= reach[0] or width + pads[1] + pads[3] <= reach[1]:
             return None
-        depthwise = image.channels > 1 and self.chance(0.2)
+        depthwise = image.channels > 1 and self.chance(0.2) and not one_pixel
         channels = image.channels if depthwise else self.pick(1, 3, 4, 8, 16, 16, 20, 32, image.channels)
         depth = kernel[0] * kernel[1] * (1 if depthwise else image.channels)
         if loose:
@@ -274,6 +276,29 @@ class Network:
         size_hw = (image.size_hw[0] * by[0], image.size_hw[1] * by[1])
         self.images.append(replace(image, name=name, size_hw=size_hw, codes=None))
 
+    def upsampled(self, image: Image) -> Image:
+        scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+        modes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        (name,) = self.node("Resize", [image.name, "", scales], **modes)
+        return replace(image, name=name, size_hw=(2 * image.size_hw[0], 2 * image.size_hw[1]), codes=None)
+
+    def add_upsampled_join(self) -> None:
+        """An upsampled image, others of its size and quantisation, and a 1x1 convolution of all of them."""
+        image = self.some_image()
+        if max(image.size_hw) > 12 or image.channels > 20:
+            return
+        large = self.upsampled(image)
+        parts = [large]
+        for _ in range(self.pick(1, 1, 2)):
+            pool = self.node("MaxPool", [self.upsampled(image).name], kernel_shape=[3, 3], pads=[1] * 4)
+            parts.insert(self.pick(0, len(parts)), replace(large, name=pool[0]))
+        if self.chance(0.2):
+            self.images.append(large)
+        (name,) = self.node("Concat", [part.name for part in parts], axis=1)
+        out = self.convolution(replace(large, name=name, channels=len(parts) * image.channels), one_pixel=True)
+        if out is not None:
+            self.activated(out)
+
     def add_requantisation(self) -> None:
         self.quantise(self.some_image())
 
@@ -336,6 +361,7 @@ def random_graph(seed: int) -> tuple[Case, dict[str, float]]:
         *[network.add_split] * 2,
         network.add_pool,
         network.add_upsampling,
+        network.add_upsampled_join,
         network.add_requantisation,
     ]
     for _ in range(int(rng.integers(2, 15))):

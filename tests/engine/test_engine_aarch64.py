@@ -12,7 +12,7 @@ from aarch64_programs import NATIVE, aarch64_command
 from engine_models import model_bytes, network_input
 from operator_cases import Case
 from packed_cases import packed_case, random_packed_weight
-from piece_cases import area_attention, attention, head_end, picture_conv, residual_block
+from piece_cases import area_attention, attention, head_end, picture_conv, residual_block, upsampled_join
 from wutdet._kernels import Engine
 
 pytestmark = pytest.mark.slow  # compiles the engine
@@ -26,6 +26,8 @@ PIECES = {
     "head": lambda rng: head_end(rng, [(8, 10), (3, 5)], 3),
     "three roundings": lambda rng: residual_block(rng, 16, (9, 17), 3),
     "one rounding": lambda rng: residual_block(rng, 48, (3, 20), 1, equalised=True),
+    "upsampled": lambda rng: upsampled_join(rng, (72, 40), (5, 7), 3),
+    "upsampled behind": lambda rng: upsampled_join(rng, (24, 36), (3, 9), 1, last=True),
     "hif4": lambda rng: packed_case(random_packed_weight("hif4", {}, rng), rng),
 }
 

@@ -13,7 +13,7 @@ import pytest
 from engine_models import model_bytes, network_input, onnxruntime_session
 from onnx import helper
 from operator_cases import Case, graph_of
-from piece_cases import STEP, area_attention, attention, head_end, picture_conv, residual_block
+from piece_cases import STEP, area_attention, attention, head_end, picture_conv, residual_block, upsampled_join
 from wutdet._kernels import Engine, FramePlan
 
 from wutdet.boxes import Letterbox
@@ -119,6 +119,30 @@ def test_residual_blocks_within_one_code(rng, size, roundings, equalised):
     assert kinds.count("conv") == 1 and not {"Add", "Mul", "add"} & set(kinds)
     steps = np.rint(np.abs(found - wanted) / STEP)
     assert steps.max() <= 1 and (steps > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize(("last", "rows"), [(False, 2), (True, 2), (False, 1)])
+@pytest.mark.parametrize("roundings", [1, 3])
+@pytest.mark.parametrize("size", [(8, 4, 3, 1), (20, 16, 4, 5), (48, 32, 3, 9), (72, 40, 5, 7), (128, 8, 2, 10)])
+def test_sums_before_upsampling_are_those_after(rng, size, roundings, last, rows):
+    case = upsampled_join(rng, size[:2], size[2:], roundings, last, rows)
+    found, wanted, kinds = run_both(case)
+    assert kinds.count("conv") == 2 and not {"upsample", "Resize", "Concat"} & set(kinds)
+    steps = np.rint(np.abs(found - wanted) / STEP)
+    assert steps.max() <= 1 and (steps > 0).mean() < 0.01
+    # The joined image as an output must exist, and then the convolution is one.
+    case.model.graph.output.append(helper.make_tensor_value_info("join", onnx.TensorProto.FLOAT, None))
+    engine = Engine(case.model.SerializeToString(), threads=1, program="fused")
+    kinds = [kind for _, kind, *_ in engine.layers(case.feeds)]
+    assert kinds.count("conv") == 1 and "upsample" in kinds
+    np.testing.assert_array_equal(engine.run(case.feeds)[0], found)
+
+
+@pytest.mark.parametrize("channels", [(6, 8), (8, 6)])
+def test_parts_that_fill_no_whole_step_are_joined(rng, channels):
+    found, wanted, kinds = run_both(upsampled_join(rng, channels, (3, 4), 1))
+    assert kinds.count("conv") == 1 and "upsample" in kinds
+    assert np.abs(found - wanted).max() < 1.5 * STEP
 
 
 @pytest.mark.parametrize("categories", [1, 3, 16, 80])

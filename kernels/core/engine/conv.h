@@ -5,12 +5,13 @@
 // Nothing else outside views is read, and nothing outside the output view is written.
 //
 // What is computed, on every instruction set with the same bits (u8 = uint8, all fma are one rounding):
-//   int8 weights          acc = initial + sum of (x - zero) * w                                      exact, int32
+//   int8 weights          acc = initial + start, where there is one, + sum of (x - zero) * w         exact, int32
 //                         y = fma(float(acc), scale, bias)
 //   int8 with groups      acc = 0; for groups in order: acc = fma(group_scale, float(dot of the group), acc)
 //                         y = fma(acc, scale, bias)                                                  dots exact, int32
 //   float32 weights       y = bias; for k in order (tap row, tap column, channel): y = fma(x, w, y)
 //   then                  y = silu(y), if asked for; silu.h has one for float and one, coarser, for u8 outputs
+//   output i32            acc of int8 weights without groups, and nothing of the above: starts of another layer
 //   output float32        y + residual
 //   output u8             q = saturate(round half even(y)), of fma(y, inverse_scale * factor, zero) where y was float or
 //                         silu'd
@@ -36,7 +37,7 @@ struct View {
   int height = 0, width = 0, channels = 0;
 };
 
-enum class Number : std::uint8_t { u8, f32 };
+enum class Number : std::uint8_t { u8, f32, i32 };
 
 struct ConvSpec {
   // Geometry. Output pixel (y, x) sees input pixels (y * stride_h - pad_top + i * dilation_h, ...).
@@ -69,6 +70,10 @@ struct ConvSpec {
   struct Mix {
     float own = 1.0f, residual = 1.0f, offset = 0.0f;
   } mix;  // u8 outputs
+  // Sums start from those of a layer with as many output channels and i32 results, of half the width, whose height
+  // divides this layer's: every pixel of theirs for a block of pixels. Int8 weights without groups, u8 outputs, no
+  // residual. That results with their starts stay within int32 is the caller's to know: `pack` sees this layer alone.
+  bool starts = false;
 };
 
 // 64-byte aligned bytes.
@@ -137,17 +142,21 @@ struct Run {
 // A layer with its buffers. Cheap to make, immutable; the layer must outlive it.
 struct ConvCall {
   const ConvLayer* layer = nullptr;
-  View in, out, residual;
+  View in, out, residual, starts;
   std::vector<Run> runs;
   std::vector<std::int32_t> chain_offsets;  // of chain_steps, in bytes, counted like those of `runs`
   bool flat = false;  // rows follow each other without a gap and a pixel sees one pixel: rows can be joined
   std::size_t scratch_bytes = 0;  // per thread, 64-byte aligned; 0 for most layers
 };
 
-// `residual` has the output's size; null without one. It may be the output itself only if strides are equal.
+// `second` is the residual or the starts; null without one. A residual has the output's size, and may be the output
+// itself only if strides are equal. The channels of an i32 view are as `sum_lanes` says, in an order of the kernels' own.
 // Throws std::invalid_argument if views do not fit the layer: channels, sizes, strides too small, not aligned to the
 // numbers in them.
-ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const View* residual);
+ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const View* second);
+
+// Channels of an i32 output: whole vectors.
+int sum_lanes(int out_channels, const ConvKernels& kernels);
 
 // Output rows [first_row, last_row) of blocks [first_block, last_block). Calls for disjoint parts may run at once.
 void run(const ConvCall& call, int first_row, int last_row, int first_block, int last_block, void* scratch);

@@ -7,7 +7,7 @@
 //
 // Which output channel a lane holds. Plain order: vectors * ... `lanes * vector + lane`. Interleaved order (u8 outputs):
 // `4 * (vectors * (lane / 4) + vector) + lane % 4`, so that packing four vectors by saturation within 128-bit parts
-// leaves bytes in order. Depthwise int8 blocks are interleaved too (byte interleaving of taps does the same); depthwise
+// leaves bytes in order. i32 results have it too, of whole vectors, for a layer with u8 outputs. Depthwise int8 blocks are interleaved too (byte interleaving of taps does the same); depthwise
 // float blocks are plain.
 #pragma once
 
@@ -53,6 +53,10 @@ struct ConvRow {
   float zero;
   float mix_own, mix_residual, mix_offset;
   bool silu, quantise, to_u8;
+  // Int8 without groups. `starts` of the block's vectors, null without: those of pixel x are at x / 2 * starts_step.
+  const std::int32_t* starts;
+  std::ptrdiff_t starts_step;  // values
+  bool sums_only;  // the output is whole vectors of sums
 };
 
 using ConvRowFunction = void (*)(const ConvRow&);

@@ -60,8 +60,12 @@ void check_numbers(const ConvSpec& s) {
     if (s.depthwise) refuse("depthwise layers have no groups");
     if (s.initial != nullptr) refuse("initial sums and groups exclude each other");
   }
-  if (s.output == Number::f32 && s.table != nullptr) refuse("a table needs a uint8 output");
-  if (s.factor != nullptr && (s.output == Number::f32 || (s.weights != nullptr && !s.silu)))
+  if (s.output == Number::i32 && (s.weights == nullptr || s.group != 0 || s.depthwise || s.silu || s.residual || s.starts))
+    refuse("sums as results are those of int8 weights without groups, and nothing follows them");
+  if (s.starts && (s.weights == nullptr || s.group != 0 || s.depthwise || s.residual || s.output != Number::u8))
+    refuse("starts belong to int8 weights without groups and uint8 outputs without a residual");
+  if (s.output != Number::u8 && s.table != nullptr) refuse("a table needs a uint8 output");
+  if (s.factor != nullptr && (s.output != Number::u8 || (s.weights != nullptr && !s.silu)))
     refuse("factors belong to uint8 outputs of float weights or of silu");
   if (s.silu && s.table != nullptr) refuse("a table and silu exclude each other");
   for (float value : {s.inverse_scale, s.output_zero, s.input_scale, s.mix.own, s.mix.residual, s.mix.offset})
@@ -230,7 +234,7 @@ ConvLayer pack(const ConvSpec& spec, const ConvKernels& kernels) {
   shape.per_filter = shape.taps * (spec.depthwise ? 1 : spec.in_channels) * spec.planes;
   shape.real = spec.float_weights != nullptr;
   shape.lanes = kernels.lanes;
-  shape.interleaved = spec.depthwise ? !shape.real : spec.output == Number::u8;
+  shape.interleaved = spec.depthwise ? !shape.real : spec.output != Number::f32;
   shape.steps = shape.real ? shape.per_filter : (shape.per_filter + 3) / 4;
   layer.quads = shape.steps;
   split_blocks(layer, kernels.lanes,

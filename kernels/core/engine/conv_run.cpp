@@ -91,11 +91,18 @@ std::vector<std::int32_t> offsets_of(const std::vector<Run>& runs, const std::ve
 
 }  // namespace
 
-ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const View* residual) {
+int sum_lanes(int out_channels, const ConvKernels& kernels) {
+  return (out_channels + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
+}
+
+ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const View* second) {
   const ConvSpec& s = layer.spec;
   check_view(in, "the input", s.in_channels, s.input);
-  check_view(out, "the output", s.out_channels, s.output);
-  if (s.residual != (residual != nullptr)) refuse("a residual belongs to layers that are packed with one, and only there");
+  const int lanes = sum_lanes(s.out_channels, *layer.kernels);
+  check_view(out, "the output", s.output == Number::i32 ? lanes : s.out_channels, s.output);
+  const View* const residual = s.starts ? nullptr : second;
+  if ((s.residual || s.starts) != (second != nullptr))
+    refuse("a residual or starts belong to layers that are packed with them, and only there");
   ConvCall call;
   call.layer = &layer;
   call.in = in;
@@ -105,6 +112,12 @@ ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const Vie
     if (residual->height != out.height || residual->width != out.width)
       refuse("the residual must have the output's size");
     call.residual = *residual;
+  }
+  if (s.starts) {
+    check_view(*second, "the starts", lanes, Number::i32);
+    if (2 * second->width != out.width || out.height % second->height != 0)
+      refuse("starts must have half the output's width and a divisor of its height");
+    call.starts = *second;
   }
   // Below and right of the input lie at most as many border pixels as are needed for the last output.
   if ((out.height - 1) * std::int64_t{s.stride_h} - s.pad_top >= in.height ||
@@ -124,7 +137,7 @@ ConvCall bind(const ConvLayer& layer, const View& in, const View& out, const Vie
   const auto gapless = [](const View& v) { return v.row_stride == v.width * v.pixel_stride; };
   call.flat = s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
               s.pad_left == 0 && in.width == out.width && gapless(in) && gapless(out) &&
-              (residual == nullptr || gapless(*residual)) && !widens(s, real);
+              (residual == nullptr || gapless(*residual)) && !widens(s, real) && !s.starts;
   return call;
 }
 
@@ -153,6 +166,8 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
   row.silu = s.silu;
   row.to_u8 = s.output == Number::u8;
   row.quantise = row.to_u8 && (real || s.silu);
+  row.sums_only = s.output == Number::i32;
+  row.starts_step = call.starts.pixel_stride / 4;
 
   const auto do_row = [&](int y, int rows, const ConvBlock& block) {
     const std::ptrdiff_t size = size_of(s.output);
@@ -163,7 +178,11 @@ void run(const ConvCall& call, int first_row, int last_row, int first_block, int
       row.in = pixel(call.in, std::ptrdiff_t{y} * s.stride_h - s.pad_top, -s.pad_left);
     }
     if (s.depthwise) row.in += block.first * (real ? 4 : 1);
-    row.out = pixel(call.out, y, 0) + block.first * size;
+    row.out = pixel(call.out, y, 0) + (row.sums_only ? block.rows : std::size_t(block.first)) * size;
+    if (s.starts) {
+      const int repeat = call.out.height / call.starts.height;
+      row.starts = reinterpret_cast<const std::int32_t*>(pixel(call.starts, y / repeat, 0)) + block.rows;
+    }
     row.residual = s.residual ? pixel(call.residual, y, 0) + block.first * size : nullptr;
     row.channels = block.channels;
     row.vectors = block.vectors;

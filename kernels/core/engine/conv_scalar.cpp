@@ -91,11 +91,23 @@ int dot4(const std::uint8_t* x, const std::int8_t* w) {
 void int8(const ConvRow& row) {
   const auto* weights = reinterpret_cast<const std::int8_t*>(row.weights);
   const int lanes = row.vectors * kLanes;
-  for_outputs(row, row.to_u8, [&](const std::uint8_t* in, int lane, int) {
+  const auto sum_of = [&](const std::uint8_t* in, int lane) {
     std::int32_t sum = row.initial[lane];
     const std::int8_t* w = weights + 4 * lane;
     for (int i = 0; i < row.run_count; ++i)
       for (int q = 0; q < row.runs[i].steps; ++q, w += 4 * lanes) sum += dot4(in + row.runs[i].offset + 4 * q, w);
+    return sum;
+  };
+  if (row.sums_only) {
+    for (int x = 0; x < row.pixels; ++x) {
+      auto* out = reinterpret_cast<std::int32_t*>(row.out + x * row.out_step);
+      for (int lane = 0; lane < lanes; ++lane) out[lane] = sum_of(row.in + x * row.in_step, lane);
+    }
+    return;
+  }
+  for_outputs(row, row.to_u8, [&](const std::uint8_t* in, int lane, int) {
+    std::int32_t sum = sum_of(in, lane);
+    if (row.starts != nullptr) sum += row.starts[(in - row.in) / row.in_step / 2 * row.starts_step + lane];
     return std::fma(static_cast<float>(sum), row.scale[lane], row.bias[lane]);
   });
 }

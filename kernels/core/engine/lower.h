@@ -113,6 +113,19 @@ class Lowering {
                                                int bias_value, const std::vector<float>& bias) const;
   std::shared_ptr<const ConvLayer> pack_floats(ConvSpec spec, const std::vector<float>& weights, Quant sums,
                                                const std::vector<float>& bias) const;
+  // Null where the kernels cannot compute it: the interpreter's operator takes its place.
+  static std::shared_ptr<const ConvLayer> pack_or_null(const ConvSpec& spec, const ConvKernels& kernels);
+
+  // lower_upsampled.cpp
+  struct FromStarts {
+    std::shared_ptr<const ConvLayer> layer;  // of the parts that are not upsampled
+    int starts;                              // item
+  };
+  int sole_source(int value, int node) const;
+  int upsampling_for(int conv) const;
+  // `spec`, a 1x1 convolution that can be packed with these weights, without its upsampled part, if it has one.
+  std::optional<FromStarts> start_before_upsampling(int conv, ConvSpec spec, const ConvWeights& weights, Quant sums,
+                                                    int bias_value, const std::vector<float>& bias);
   // lower_weights.cpp
   std::optional<ConvWeights> integer_weights(int value, bool depthwise) const;
   std::vector<float> float_weights(int value) const;

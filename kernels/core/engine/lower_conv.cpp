@@ -36,16 +36,15 @@ std::vector<std::int8_t> padded_inputs(const std::vector<std::int8_t>& weights, 
   return padded;
 }
 
-// Null where the kernels cannot compute it: the interpreter's operator takes its place.
-std::shared_ptr<const ConvLayer> pack_or_null(const ConvSpec& spec, const ConvKernels& kernels) {
+}  // namespace
+
+std::shared_ptr<const ConvLayer> Lowering::pack_or_null(const ConvSpec& spec, const ConvKernels& kernels) {
   try {
     return std::make_shared<const ConvLayer>(pack(spec, kernels));
   } catch (const std::invalid_argument&) {
     return nullptr;
   }
 }
-
-}  // namespace
 
 bool Lowering::lower_conv(int index) {
   const Node& node = graph_.nodes[index];
@@ -172,7 +171,7 @@ bool Lowering::lower_conv(int index) {
                                                : std::vector<float>(graph_.values[b].constant->data<float>(),
                                                                     graph_.values[b].constant->data<float>() + out[1]);
   std::shared_ptr<const ConvLayer> layer;
-  int input = forms_[x].bytes;
+  int input = forms_[x].bytes, starts = -1;
   if (input >= 0 && !depthwise && spec.in_channels % 4 != 0) {
     // Pixels of whole steps: what lies behind their channels is multiplied by zero.
     auto weights = integer_weights(w, depthwise);
@@ -190,8 +189,17 @@ bool Lowering::lower_conv(int index) {
     spec.input = Number::u8;
     spec.input_zero = in_quant.zero;
     spec.input_scale = in_quant.scale;
-    if (const auto weights = integer_weights(w, depthwise))
+    if (const auto weights = integer_weights(w, depthwise)) {
       layer = pack_integers(spec, *weights, in_quant, sums, b, bias);
+      const bool one_pixel = wd[2] * wd[3] * spec.stride_h * spec.stride_w == 1;
+      // Groups add up in float, in their order.
+      if (layer && one_pixel && !depthwise && weights->group == 0 && residual < 0 && spec.output == Number::u8) {
+        if (const auto made = start_before_upsampling(index, spec, *weights, sums, b, bias)) {
+          layer = made->layer;
+          starts = made->starts;
+        }
+      }
+    }
     if (!layer && !depthwise && wd[2] * wd[3] > 1 && spec.out_channels >= kWorthPlanes)
       layer = pack_planes(spec, float_weights(w), in_quant, sums, b, bias);
     if (!layer) layer = pack_floats(spec, float_weights(w), sums, bias);
@@ -207,9 +215,11 @@ bool Lowering::lower_conv(int index) {
   (bytes ? forms_[last].bytes : forms_[last].floats) = result;
   std::vector<int> inputs{input};
   if (residual >= 0) inputs.push_back(residual);
+  if (starts >= 0) inputs.push_back(starts);
   Step& step = add_step(StepKind::conv, node, std::move(inputs), {result});
   step.conv = std::move(layer);
-  step.macs = element_count(out) * static_cast<std::uint64_t>(wd[1] * wd[2] * wd[3]);
+  const std::int64_t depth = starts < 0 ? wd[1] : plan_.items[input].dims[1];
+  step.macs = element_count(out) * static_cast<std::uint64_t>(depth * wd[2] * wd[3]);
   step.window = {spec.kernel_h, spec.kernel_w, spec.stride_h, spec.stride_w, spec.pad_top, spec.pad_left};
   for (const int done : nodes) done_[done] = 1;
   return true;

@@ -44,7 +44,7 @@ struct Item {
 };
 
 enum class StepKind : std::uint8_t {
-  conv,       // in, maybe residual -> out
+  conv,       // in, maybe a residual or starts -> out
   table,      // bytes -> bytes
   add,        // two images of the same kind -> one; of bytes: as ConvSpec::Mix with `own` for the first
   max_pool,   // bytes or floats
