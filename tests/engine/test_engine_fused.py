@@ -109,12 +109,16 @@ def test_runs_of_one_engine_may_overlap():
         np.testing.assert_array_equal(found, wanted)
 
 
+#: Convolutions of concatenations with an upsampled part that the engine computes in two, as int8 sums.
+TWICE = 2
+
+
 def test_convolutions_are_fused():
     engine = Engine(model_bytes("yolo26n", "nms", "int8"), threads=1)
     assert (engine.program, engine.isa != "") == ("fused", True)
     steps = engine.layers([network_input(0)])
     kinds = [kind for _, kind, _, _, _ in steps]
-    assert kinds.count("conv") == engine.operators["Conv"]
+    assert kinds.count("conv") == engine.operators["Conv"] + TWICE
     # Activations, splits and concatenations of images are no steps of their own.
     assert not {"QuantizeLinear", "DequantizeLinear", "Split", "MatMul", "Softmax"} & set(kinds)
     assert len(steps) < 1.5 * engine.operators["Conv"]
@@ -127,7 +131,8 @@ def test_area_attention_is_fused(number_format, attentions):
     engine = Engine(model_bytes("yolo12n", "auto", number_format), threads=1)
     kinds = [kind for _, kind, _, _, _ in engine.layers([network_input(0)])]
     assert kinds.count("attention") == attentions
-    assert kinds.count("conv") == engine.operators["Conv"] - 1  # that of the expectation over bins
+    twice = TWICE if number_format == "int8" else 0
+    assert kinds.count("conv") == engine.operators["Conv"] - 1 + twice  # less that of the expectation over bins
     assert not {"MatMul", "Softmax", "Split", "Transpose"} & set(kinds)
 
 
