@@ -153,7 +153,7 @@ def _refuse_early(config: EvalConfig, models: list[str]) -> None:
             hint="leave --corrupt out, or name a checkpoint or artefact",
         )
     results = next((model for model in models if model.endswith(".json")), None)
-    if results is not None and str(config.tile) not in NO_TILES:
+    if results is not None and str(config.tile) not in (*NO_TILES, "saved"):
         raise UsageError(
             f"'{results}' is a result file: tiles need a model to look at them",
             hint="leave --tile out, or name a checkpoint or artefact",
