@@ -34,6 +34,7 @@ from wutdet.evaluation.presets import PRESETS, preset
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 from wutdet.files import write_json
+from wutdet.runtime.saved_policy import SAVED
 from wutdet.runtime.tile_policy import NO_TILES
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _refuse_early(config: EvalConfig, models: list[str]) -> None:
             hint="leave --corrupt out, or name a checkpoint or artefact",
         )
     results = next((model for model in models if model.endswith(".json")), None)
-    if results is not None and str(config.tile) not in (*NO_TILES, "saved"):
+    if results is not None and str(config.tile) not in (*NO_TILES, SAVED):
         raise UsageError(
             f"'{results}' is a result file: tiles need a model to look at them",
             hint="leave --tile out, or name a checkpoint or artefact",

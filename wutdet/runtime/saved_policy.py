@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA = "wutdet.tiling/1"
+#: The word for what is saved with the model, and nothing where nothing is.
+SAVED = "saved"
 
 
 def policy_file(model: Path) -> Path:
@@ -66,7 +68,7 @@ def policy_for(text: str | int, overlap: float, detector: Detector) -> TilePolic
     """
     if str(text).endswith(".json"):
         return read_policy(Path(text))
-    only_saved = str(text).strip().lower() == "saved"
+    only_saved = str(text).strip().lower() == SAVED
     policy = TilePolicy.parse("none" if only_saved else text, overlap)
     if not (only_saved or policy.kind == "auto") or getattr(detector, "path", None) is None:
         return policy
