@@ -106,7 +106,7 @@ class TilePolicy:
             return cls(kind, size, overlap, full_frame)
         raise UsageError(
             f"'{text}' is no way to cut frames into tiles",
-            hint="none, saved, 640 (pixels), 960x544 (pixels), 3x2 (columns x rows), horizon, horizon:2 (columns) or auto",
+            hint="none, saved, 640 or 960x544 (pixels), 3x2 (columns x rows), horizon, horizon:2 (columns) or auto",
         )
 
     def for_frame(self, frame_wh: tuple[int, int], view: InputView) -> TilePolicy:
