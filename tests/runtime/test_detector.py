@@ -63,6 +63,10 @@ def test_small_frames_are_enlarged_as_far_as_the_artefact_says(tmp_path):
     assert Detector(constant_model(tmp_path / "n.onnx", [], size=(320, 320))).preprocess(frame)[1].scale == 3.2
     with pytest.raises(UsageError, match="max_scale"):
         Detector(file, max_scale=0)
+    for wrong in ("0", "-1", '"large"', "[2]"):
+        broken = constant_model(tmp_path / "o.onnx", [], size=(320, 320), props={**props, "max_scale": wrong})
+        with pytest.raises(ModelError, match="'max_scale' must be a number above 0"):
+            Detector(broken)
 
 
 def test_threshold_is_the_artefacts_own(tmp_path):

@@ -112,9 +112,7 @@ class Detector:
         self.category_names = tuple(names)
         self.stride = int(self.metadata.stride)
         self.imgsz = self._input_size(imgsz)
-        if max_scale is not None and not max_scale > 0:
-            raise UsageError(f"max_scale must be above 0, received {max_scale}")
-        self.max_scale = self.metadata.max_scale if max_scale is None else float(max_scale)
+        self.max_scale = self._max_scale(max_scale)
         self.threshold = self._threshold(conf)
         self.iou, self.max_det, self._only = float(iou), int(max_det), only
         # In one pass what letterbox.apply and to_network_input do, with the same result.
@@ -134,6 +132,18 @@ class Detector:
                 hint=f"leave imgsz out, or export again with --imgsz {imgsz}",
             )
         return max(fixed)
+
+    def _max_scale(self, given: float | None) -> float | None:
+        if given is not None:
+            if not given > 0:
+                raise UsageError(f"max_scale must be above 0, received {given}")
+            return float(given)
+        own = self.metadata.max_scale
+        if own is None:
+            return None
+        if isinstance(own, bool) or not isinstance(own, int | float) or not 0 < own < float("inf"):
+            raise ModelError(f"the model's 'max_scale' must be a number above 0, found {own!r}", file=self.path)
+        return float(own)
 
     def _threshold(self, conf: float | None) -> float:
         if conf is not None:
