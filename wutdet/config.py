@@ -232,6 +232,9 @@ class AugmentConfig:
     """Probability that a crop is laid around a ship; the others lie anywhere, which keeps empty water in."""
     scale: float = 0.4
     """Pictures are scaled by a random factor of up to 1 + SCALE, down to 1 - SCALE."""
+    zoom: float | None = None
+    """Crops are enlarged up to so many times more than that, for far ships; with FRAME_SIZE, for tiles that enlarge the
+    frame (--tile horizon@2). None: 1.5 without FRAME_SIZE, 1 with it."""
     flip: float = 0.5
     """Probability of mirroring left to right."""
     hue: float = 0.015

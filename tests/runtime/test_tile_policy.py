@@ -32,6 +32,8 @@ HD = (1920, 1080)
         (" 1X31 ", "grid", (1, 31)),
         ("horizon", "horizon", (0, 1)),
         ("horizon:4", "horizon", (4, 1)),
+        ("horizon@1+1.5", "horizon", (0, 1)),
+        ("horizon:3@2", "horizon", (3, 1)),
         ("auto", "auto", (0, 0)),
     ],
 )
@@ -41,7 +43,8 @@ def test_policies_are_read_and_written(text, kind, size):
     assert TilePolicy.parse(str(policy), overlap=0.3) == policy
 
 
-@pytest.mark.parametrize("text", ["", "x", "3x", "3x2x1", "horizontal", "horizon:", "640.5", "ship.json", "3 2"])
+@pytest.mark.parametrize("text", ["", "x", "3x", "3x2x1", "horizontal", "horizon:", "640.5", "ship.json", "3 2",
+                                  "horizon@", "horizon@1+", "horizon@x", "3x2@2"])  # fmt: skip
 def test_what_is_no_policy(text):
     with pytest.raises(UsageError, match="no way to cut frames"):
         TilePolicy.parse(text)
@@ -100,6 +103,35 @@ def test_the_passes_over_a_1080p_frame():
     assert len(free.tiles(HD, WIDE)) == 4  # no horizon: the whole frame
     assert free.tiles(HD, SQUARE, line).tolist() == [[x, 204, x + 739, 943] for x in (0, 590, 1181)]
     assert len(free.tiles((1280, 720), SQUARE, line)) == 2 and len(free.tiles((2560, 1440), SQUARE, line)) == 4
+
+
+@pytest.mark.parametrize("text", ["horizon@0", "horizon@1+9", "horizon@0.0"])
+def test_zooms_have_bounds(text):
+    with pytest.raises(UsageError, match="up to 8 times"):
+        TilePolicy.parse(text)
+
+
+def test_rows_of_several_zooms():
+    policy, line = TilePolicy.parse("horizon@2+1+2"), Horizon(500, 500, 1)
+    assert str(policy) == "horizon@1+2"
+    rows = [TilePolicy.parse(text).tiles(HD, WIDE, line).tolist() for text in ("horizon", "horizon@2")]
+    assert policy.tiles(HD, WIDE, line).tolist() == rows[0] + rows[1]
+    assert [x1 for x1, *_ in rows[1]] == [0, 452, 903, 1355] and rows[1][0] == [0, 372, 565, 692]
+    assert policy.tile_wh(HD, WIDE) == (565, 320) and policy.scale(HD, WIDE) == pytest.approx(1.70, abs=0.005)
+    # Shown whole at its full size: only the row that enlarges is left. The whole frame is no tile.
+    assert str(policy.for_frame((960, 540), WIDE)) == "horizon@2"
+    assert TilePolicy.parse("horizon@1+1.05").tiles((640, 500), InputView(640, 480), line).tolist() == [
+        [0, 20, 640, 500]
+    ]  # both rows
+    assert len(policy.tiles((300, 200), InputView(960, 544, max_scale=1.0), line)) == 0
+    assert policy.for_frame((300, 200), WIDE).kind == "none"
+
+
+def test_tiles_may_be_enlarged_though_whole_frames_are_not():
+    policy, view = TilePolicy.parse("horizon@2"), InputView(960, 544, max_scale=1.0)
+    assert policy.scale((900, 500), view) == pytest.approx(1.92)
+    assert TilePolicy.parse("none").scale((700, 400), view) == 1.0
+    assert TilePolicy.parse("horizon").scale((700, 400), view) == 1.0
 
 
 @pytest.mark.parametrize("text", ["3x2", "horizon", "auto"])

@@ -310,7 +310,7 @@ def _row(name: str, detector: TiledDetector, looks: Sequence[Mapping], dataset: 
     matches = match_for([protocol], truth, FoundBoxes.of(detections, truth), bins=_BINS)
     result = result_of(matches, truth, protocol, bins=_BINS)
     every, below_32, below_16 = result.size_bins
-    scales = [detector.view.scale(detector.policy.tile_wh(tuple(look["wh"]), detector.view)) for look in looks]
+    scales = [detector.policy.scale(tuple(look["wh"]), detector.view) for look in looks]
     ms = np.array([look["ms"] for look in looks])
     return {
         "policy": name,

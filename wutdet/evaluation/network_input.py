@@ -55,16 +55,18 @@ class NetworkInput:
     def scale(self, frame_wh: np.ndarray) -> np.ndarray:
         """float64 [M]: pixels of the input per pixel of the frame, for frames of size ``frame_wh`` [M, 2]."""
         shown = np.maximum(np.asarray(frame_wh, dtype=np.float64), 1)
+        limit = np.full(len(shown), np.inf if self.max_scale is None else self.max_scale)
         if self.policy is not None:
-            view = InputView(self.width, self.height, fixed=not self.stride)
+            view = InputView(self.width, self.height, fixed=not self.stride, max_scale=limit.min(initial=np.inf))
             sizes, of_frame = np.unique(shown, axis=0, return_inverse=True)
-            tiles = [self.policy.tile_wh((int(width), int(height)), view) for width, height in sizes]
-            shown = np.array(tiles, dtype=np.float64).reshape(-1, 2)[of_frame.reshape(-1)]
+            sizes = [(int(width), int(height)) for width, height in sizes]
+            tiles = [self.policy.tile_wh(size, view) for size in sizes]
+            zooms = [self.policy.for_frame(size, view).zoom for size in sizes]
+            of_frame = of_frame.reshape(-1)
+            shown = np.array(tiles, dtype=np.float64).reshape(-1, 2)[of_frame]
+            limit = np.maximum(limit, np.array(zooms)[of_frame])
         input_wh = np.array([self.width, self.height])
         if self.stride:
-            pixels = np.maximum(np.rint(shown * self._limited(self.width / shown.max(axis=1, keepdims=True))), 1)
-            input_wh = np.ceil(pixels / self.stride) * self.stride
-        return self._limited((input_wh / shown).min(axis=1))
-
-    def _limited(self, scale: np.ndarray) -> np.ndarray:
-        return scale if self.max_scale is None else np.minimum(scale, self.max_scale)
+            scale = np.minimum(self.width / shown.max(axis=1), limit)[:, None]
+            input_wh = np.ceil(np.maximum(np.rint(shown * scale), 1) / self.stride) * self.stride
+        return np.minimum((input_wh / shown).min(axis=1), limit)

@@ -75,6 +75,10 @@ class TiledDetector:
         self.detector = copy.copy(detector)
         self.detector.max_det = max(MAX_CANDIDATES, self.max_det)
         self.category_names: tuple[str, ...] = tuple(detector.category_names)
+        # Whole frames are enlarged as far as the model says, tiles as far as their zoom does.
+        self._tile_detector = copy.copy(self.detector)
+        if getattr(detector, "max_scale", None) is not None:
+            self._tile_detector.max_scale = max(detector.max_scale, policy.zoom)
         self.imgsz: int = detector.imgsz
         self.threshold: float = detector.threshold
         self.view = InputView.of(detector)
@@ -153,10 +157,10 @@ class TiledDetector:
         if self.policy.for_frame(frame_wh, self.view).kind == "horizon":
             whole = self.detector(image)
             windows = self.windows(frame_wh, find_horizon(image, whole.xyxy, whole.score))
-            found = [*self._look(image, windows[:-1]), whole]
+            found = [*self._look(image, windows[:-1], self._tile_detector), whole]
         else:
             windows = self.windows(frame_wh)
-            found = self._look(image, windows)
+            found = self._look(image, windows, self.detector)
         self._frames_and_passes += (1, len(windows))
         if len(windows) == 1:
             return found[0].take(slice(self.max_det))
@@ -180,14 +184,15 @@ class TiledDetector:
         """One Detections per frame (image column 0 in each)."""
         return [self(image) for image in images]
 
-    def _look(self, image: np.ndarray, windows: np.ndarray) -> list[Detections]:
+    @staticmethod
+    def _look(image: np.ndarray, windows: np.ndarray, detector: Detector) -> list[Detections]:
         """What every window shows, in pixels of the window. Windows are views: nothing is copied."""
         pictures = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in windows.tolist()]
         # A backend that takes one picture at a time may have a shorter way from bytes to boxes.
-        if getattr(getattr(self.detector, "backend", None), "batch", 1) == 1:
-            return [self.detector(picture) for picture in pictures]
-        return self.detector.predict_batch(pictures)
+        if getattr(getattr(detector, "backend", None), "batch", 1) == 1:
+            return [detector(picture) for picture in pictures]
+        return detector.predict_batch(pictures)
 
     def _border(self, frame_wh: tuple[int, int]) -> float:
         """BORDER_PX in pixels of the frame, at the scale of the tiles."""
-        return BORDER_PX * max(1.0, 1 / self.view.scale(self.policy.tile_wh(frame_wh, self.view)))
+        return BORDER_PX * max(1.0, 1 / self.policy.scale(frame_wh, self.view))

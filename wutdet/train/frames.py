@@ -200,9 +200,7 @@ class TrainingPictures(TorchDataset):
             scale = fit * rng.uniform(max(1 - jitter, 0.1), 1.0)
         else:
             scale = float(frame_scale(frame_wh, settings.long_side, settings.max_scale))
-            # Without frame_size a crop zooms in on far ships; with it, crops keep the scale of the evaluation.
-            zoom = 1.0 if settings.frame_size is not None or not augment.crop else 1.5
-            scale *= np.exp(rng.uniform(np.log(max(1 - jitter, 0.1)), np.log((1 + jitter) * zoom)))
+            scale *= np.exp(rng.uniform(np.log(max(1 - jitter, 0.1)), np.log((1 + jitter) * self._zoom())))
             scale = self._fit_largest(rng, xyxy[~ignore], scale, size_wh)
         view = choose_view(
             rng, frame_wh, xyxy[~ignore], scale, size_wh, focus=augment.focus, flip=rng.random() < augment.flip
@@ -227,6 +225,15 @@ class TrainingPictures(TorchDataset):
         if cover.any():
             picture = paint_over(picture, boxes[cover], boxes[keep])
         return picture, np.concatenate([boxes[keep], pasted]), np.concatenate([category[keep], pasted_category])
+
+    def _zoom(self) -> float:
+        """How many times more crops are enlarged at most, for far ships."""
+        augment = self.settings.augment
+        if not augment.crop:
+            return 1.0
+        if augment.zoom is not None:
+            return augment.zoom
+        return 1.5 if self.settings.frame_size is None else 1.0  # with frame_size: the scale of the evaluation
 
     def _draw(self, row: int, views: list[View]) -> list[np.ndarray]:
         """uint8 [H, W, 3] BGR: some views of one scale on a frame, which is read once."""
