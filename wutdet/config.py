@@ -396,8 +396,8 @@ class EvalConfig(AnalysisConfig):
     tile: str = "saved"
     """Tiles looked at one by one beside the whole frame: saved (as 'wutdet bench tiling' chose for the model, else
     none), none, 640 (squares of so many pixels of the frame), 960x544 (pixels), 3x2 (at most so many columns and rows),
-    horizon (one row along the horizon; horizon:2 in 2 columns), auto (as saved, else by the frame's size), or a file of
-    'wutdet bench tiling'."""
+    horizon (one row along the horizon; horizon:2 in 2 columns; horizon@1+1.5 with a second row that enlarges), auto (as
+    saved, else by the frame's size), or a file of 'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     arch: str | None = None
@@ -524,8 +524,8 @@ class DetectConfig:
     tile: str = "saved"
     """Tiles looked at one by one beside the whole frame: saved (as 'wutdet bench tiling' chose for the model, else
     none), none, 640 (squares of so many pixels of the frame), 960x544 (pixels), 3x2 (at most so many columns and rows),
-    horizon (one row along the horizon; horizon:2 in 2 columns), auto (as saved, else by the frame's size), or a file of
-    'wutdet bench tiling'."""
+    horizon (one row along the horizon; horizon:2 in 2 columns; horizon@1+1.5 with a second row that enlarges), auto (as
+    saved, else by the frame's size), or a file of 'wutdet bench tiling'."""
     tile_overlap: float = 0.2
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0
@@ -663,7 +663,7 @@ class TilingConfig:
     """Artefact (.onnx) or checkpoint (.pt)."""
     data: Positional[str]
     """A data description (.yaml), an annotation file, or a folder."""
-    policies: tuple[str, ...] = ("none", "horizon", "2x1", "3x2", "640")
+    policies: tuple[str, ...] = ("none", "horizon", "horizon@1+1.5", "horizon@1+2", "3x2", "640")
     """Policies to measure, as --tile of 'detect' takes them."""
     within_ms: float | None = None
     """Choose the best policy whose median frame takes at most so many milliseconds; none sets no limit."""

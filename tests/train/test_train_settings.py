@@ -22,6 +22,7 @@ from wutdet.train.settings import check, extra_settings, picture_settings, resum
         ({"mosaic": 1.5}, "--mosaic is a probability"),
         ({"augment": AugmentConfig(probability=-1)}, "--augment.probability"),
         ({"augment": AugmentConfig(paste=2)}, "--augment.paste is a probability"),
+        ({"augment": AugmentConfig(zoom=0.5)}, "--augment.zoom must be from 1 to 8"),
         ({"tiny": TinyConfig(nwd=1.5)}, "--tiny.nwd is a share"),
         ({"tiny": TinyConfig(weight=-1)}, "--tiny.weight must be at least 0"),
         ({"tiny": TinyConfig(below=0)}, "--tiny.below must be above 0"),

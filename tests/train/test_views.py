@@ -167,6 +167,23 @@ def test_items_are_valid_training_input(sea, frame_size, mosaic):
     )
 
 
+@pytest.mark.parametrize(("frame_size", "zoom", "most"), [(160, None, 1.0), (160, 2.0, 2.0), (None, None, 1.5)])
+def test_crops_zoom_in_as_far_as_asked_for(sea, frame_size, zoom, most):
+    dataset = load_dataset(sea, classes="ship")
+    scales = []
+
+    class Watched(TrainingPictures):
+        def _fit_largest(self, rng, xyxy, scale, size_wh):
+            scales.append(scale * max(dataset.size_wh[0]) / self.settings.long_side)
+            return super()._fit_largest(rng, xyxy, scale, size_wh)
+
+    augment = AugmentConfig(scale=0.2, zoom=zoom, crop_probability=1.0)
+    pictures = Watched(dataset, settings_of(96, frame_size, augment, mosaic=1.0))
+    for row in range(len(dataset)):
+        pictures[(0, row)]
+    assert 0.8 <= min(scales) < 0.9 and 1.1 * most < max(scales) <= 1.2 * most
+
+
 @pytest.mark.parametrize("whole_frames", [0.0, 1.0])
 def test_frames_are_enlarged_no_further_than_allowed(sea, whole_frames):
     dataset = load_dataset(sea, classes="ship")

@@ -43,6 +43,8 @@ def check(config: TrainConfig) -> None:
                         ("augment.paste", config.augment.paste)):  # fmt: skip
         if not 0 <= value <= 1:
             raise UsageError(f"--{name} is a probability, received {value}")
+    if config.augment.zoom is not None and not 1 <= config.augment.zoom <= 8:
+        raise UsageError(f"--augment.zoom must be from 1 to 8, received {config.augment.zoom}")
     if not 0 <= config.tiny.nwd <= 1:
         raise UsageError(f"--tiny.nwd is a share, from 0 to 1, received {config.tiny.nwd}")
     if config.tiny.weight < 0:
