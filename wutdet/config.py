@@ -222,6 +222,8 @@ class AugmentConfig:
     """Blocks and blur of a weak video link."""
     motion_blur: bool = True
     """A rolling or panning camera."""
+    text: bool = True
+    """Dates, names and bearings that cameras write into their pictures, where no ship is."""
     crop: bool = True
     """Crops that never cut a small ship in two and may zoom in on far ships."""
     probability: float = 0.1

@@ -20,6 +20,7 @@ from wutdet.config import AugmentConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.train.augment import MaritimeEffects
 from wutdet.train.balance import TrainingSampler, balance_of
+from wutdet.train.overlay import draw_text
 from wutdet.train.paste import Paster
 from wutdet.train.views import View, choose_view, frame_scale, keep_and_cover
 
@@ -215,8 +216,12 @@ class TrainingPictures(TorchDataset):
         picture = jitter_colour(picture, (augment.hue, augment.saturation, augment.value), rng)
         horizon = (horizon_row(frame_wh, xyxy, rng) * scale - view.origin_xy[1]) / size_wh[1]
         picture = self.effects(picture, horizon, int(rng.integers((1 << 31) - 1)))
-        picture = restore_padding(picture, view.to_picture(np.array([[0.0, 0.0, *frame_wh]]))[0])
         boxes = view.to_picture(xyxy)
+        if augment.text and augment.probability > 0:
+            text_rng = rng.spawn(1)[0]
+            if text_rng.random() < augment.probability:
+                picture = draw_text(picture, np.concatenate([boxes, pasted]), text_rng)
+        picture = restore_padding(picture, view.to_picture(np.array([[0.0, 0.0, *frame_wh]]))[0])
         keep, cover = keep_and_cover(boxes, size_wh)
         cover |= ignore & (boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < size_wh).all(axis=1)
         keep &= ~ignore
