@@ -131,19 +131,21 @@ Array copied(const std::vector<Value>& values, std::initializer_list<std::size_t
 using Windows = nb::ndarray<const std::int32_t, nb::shape<-1, 4>, nb::c_contig, nb::device::cpu>;
 using Flags = nb::ndarray<nb::numpy, bool, nb::ndim<1>>;
 
-Indices merged_passes(Boxes<float> xyxy, Column<float> score, Column<std::int32_t> category, Windows window,
-                      Side frame_wh, double border, double part_iou, float merge_iou, std::size_t max_keep) {
+nb::tuple merged_passes(Boxes<float> xyxy, Column<float> score, Column<std::int32_t> category, Windows window,
+                        Side frame_wh, double border, double part_iou, float merge_iou, double mean_iou,
+                        std::size_t max_keep) {
   const std::size_t count = xyxy.shape(0);
   if (count > std::size_t{0xFFFFFFFF}) throw nb::value_error("too many boxes");
   if (score.shape(0) != count || category.shape(0) != count || window.shape(0) != count)
     throw nb::value_error("xyxy, score, category and window must have the same length");
-  std::vector<std::int64_t> kept;
+  MergedPasses merged;
   {
     nb::gil_scoped_release release;
-    kept = wutdet::merge_passes({xyxy.data(), score.data(), category.data(), window.data(), count},
-                                {frame_wh.first, frame_wh.second, border, part_iou, merge_iou, max_keep});
+    merged = wutdet::merge_passes({xyxy.data(), score.data(), category.data(), window.data(), count},
+                                  {frame_wh.first, frame_wh.second, border, part_iou, merge_iou, mean_iou, max_keep});
   }
-  return copied<Indices>(kept, {kept.size()});
+  return nb::make_tuple(copied<Indices>(merged.rows, {merged.rows.size()}),
+                        copied<nb::ndarray<nb::numpy, float>>(merged.xyxy, {merged.rows.size(), 4}));
 }
 
 Flags flags_of_parts(Boxes<float> xyxy, Column<std::int32_t> category, Windows window, Side frame_wh, double border,
@@ -155,7 +157,7 @@ Flags flags_of_parts(Boxes<float> xyxy, Column<std::int32_t> category, Windows w
   {
     nb::gil_scoped_release release;
     found = wutdet::parts_of_others({xyxy.data(), nullptr, category.data(), window.data(), count},
-                                    {frame_wh.first, frame_wh.second, border, part_iou, 0, 0});
+                                    {frame_wh.first, frame_wh.second, border, part_iou, 0, 0, 0});
   }
   std::unique_ptr<bool[]> flags(new bool[count]);
   std::copy(found.begin(), found.end(), flags.get());
@@ -198,8 +200,10 @@ void bind_frames(nb::module_& module) {
   module.def("nms", &kept_boxes, nb::arg("boxes"), nb::arg("category"), nb::arg("iou_threshold"), nb::arg("max_keep"),
              "Indices of the boxes [N, 4] (xyxy, sorted by falling score) that greedy NMS keeps, per category [N].");
   module.def("merge_passes", &merged_passes, nb::arg("xyxy"), nb::arg("score"), nb::arg("category"), nb::arg("window"),
-             nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"), nb::arg("merge_iou"), nb::arg("max_keep"),
-             "Rows of the boxes of overlapping passes that are ships, best first; see wutdet.runtime.merge.");
+             nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"), nb::arg("merge_iou"), nb::arg("mean_iou"),
+             nb::arg("max_keep"),
+             "Rows [K] of the boxes of overlapping passes that are ships, best first, and their corners [K, 4]; see "
+             "wutdet.runtime.merge.");
   module.def("parts_of_others", &flags_of_parts, nb::arg("xyxy"), nb::arg("category"), nb::arg("window"),
              nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"),
              "bool [N]: boxes cut by their window of which another pass saw more; see wutdet.runtime.merge.");

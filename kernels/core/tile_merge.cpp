@@ -19,7 +19,7 @@ void intersect(const A* a, const B* b, double* out) {
   }
 }
 
-struct Part {
+struct Placed {
   double x, y;  // its centre
   double box[4], area;
   std::int32_t window[4];
@@ -27,46 +27,60 @@ struct Part {
   std::size_t row;
 };
 
-// Cut boxes by the square of the image that holds their centre.
+Placed placed(const PassBoxes& boxes, std::size_t row) {
+  Placed out{0, 0, {}, 0, {}, boxes.category[row], row};
+  std::copy_n(boxes.xyxy + 4 * row, 4, out.box);
+  std::copy_n(boxes.window + 4 * row, 4, out.window);
+  out.x = (out.box[0] + out.box[2]) / 2, out.y = (out.box[1] + out.box[3]) / 2;
+  out.area = (out.box[2] - out.box[0]) * (out.box[3] - out.box[1]);
+  return out;
+}
+
+// Of one category and of different passes.
+bool apart(const Placed& a, const Placed& b) {
+  return a.category == b.category && !std::equal(a.window, a.window + 4, b.window);
+}
+
+// Boxes by the square of the image that holds their centre.
 class Centres {
  public:
-  explicit Centres(std::vector<Part> parts) {
-    if (parts.empty()) return;
+  explicit Centres(const std::vector<Placed>& boxes) {
+    if (boxes.empty()) return;
     double high[2];
-    low_[0] = high[0] = parts[0].x;
-    low_[1] = high[1] = parts[0].y;
-    for (const Part& part : parts) {
-      low_[0] = std::min(low_[0], part.x), high[0] = std::max(high[0], part.x);
-      low_[1] = std::min(low_[1], part.y), high[1] = std::max(high[1], part.y);
+    low_[0] = high[0] = boxes[0].x;
+    low_[1] = high[1] = boxes[0].y;
+    for (const Placed& box : boxes) {
+      low_[0] = std::min(low_[0], box.x), high[0] = std::max(high[0], box.x);
+      low_[1] = std::min(low_[1], box.y), high[1] = std::max(high[1], box.y);
     }
-    const int most = std::clamp(static_cast<int>(std::sqrt(static_cast<double>(parts.size()))), 1, kMostSquares);
+    const int most = std::clamp(static_cast<int>(std::sqrt(static_cast<double>(boxes.size()))), 1, kMostSquares);
     for (int axis = 0; axis < 2; ++axis) {
       const double extent = high[axis] - low_[axis];
       inverse_[axis] = extent > 0 ? most / extent : 0;
       number_[axis] = extent > 0 ? most : 1;
     }
-    // A counting sort: parts of a square lie together, from first_ on, and those still in question at its beginning.
+    // A counting sort: boxes of a square lie together, from first_ on, and those still in question at its beginning.
     first_.assign(static_cast<std::size_t>(number_[0]) * number_[1] + 1, 0);
-    for (const Part& part : parts) ++first_[square(index_of(part.x, 0), index_of(part.y, 1)) + 1];
+    for (const Placed& box : boxes) ++first_[square(index_of(box.x, 0), index_of(box.y, 1)) + 1];
     for (std::size_t i = 1; i < first_.size(); ++i) first_[i] += first_[i - 1];
     end_.assign(first_.begin(), first_.end() - 1);
-    parts_.resize(parts.size());
-    for (const Part& part : parts) parts_[end_[square(index_of(part.x, 0), index_of(part.y, 1))]++] = part;
+    boxes_.resize(boxes.size());
+    for (const Placed& box : boxes) boxes_[end_[square(index_of(box.x, 0), index_of(box.y, 1))]++] = box;
   }
 
-  // Parts whose centre the box holds; those for which `found` is true are not asked for again.
+  // Boxes whose centre this one holds; those for which `found` is true are not asked for again.
   template <typename Found>
   void in_box(const double* box, const Found& found) {
-    if (parts_.empty()) return;
+    if (boxes_.empty()) return;
     const int right = index_of(box[2], 0), bottom = index_of(box[3], 1);
     for (int y = index_of(box[1], 1); y <= bottom; ++y)
       for (int x = index_of(box[0], 0); x <= right; ++x) {
         const std::size_t at = square(x, y);
         for (std::size_t i = first_[at]; i < end_[at];) {
-          const Part& part = parts_[i];
-          const bool inside = box[0] <= part.x && part.x <= box[2] && box[1] <= part.y && part.y <= box[3];
-          if (inside && found(part)) {
-            std::swap(parts_[i], parts_[--end_[at]]);
+          const Placed& other = boxes_[i];
+          const bool inside = box[0] <= other.x && other.x <= box[2] && box[1] <= other.y && other.y <= box[3];
+          if (inside && found(other)) {
+            std::swap(boxes_[i], boxes_[--end_[at]]);
           } else {
             ++i;
           }
@@ -87,10 +101,11 @@ class Centres {
   double low_[2] = {0, 0}, inverse_[2] = {0, 0};
   int number_[2] = {1, 1};
   std::vector<std::size_t> first_, end_;
-  std::vector<Part> parts_;
+  std::vector<Placed> boxes_;
 };
 
-bool finite(const double* box) {
+template <typename Real>
+bool finite(const Real* box) {
   return std::isfinite(box[0]) && std::isfinite(box[1]) && std::isfinite(box[2]) && std::isfinite(box[3]);
 }
 
@@ -153,39 +168,84 @@ std::vector<std::int32_t> numbers_of_windows(const PassBoxes& boxes) {
   return numbers;
 }
 
+// Corners of the kept boxes as the header says. `rows` by rank, `keep` ranks from the best on, `pass` by row.
+std::vector<float> mean_boxes(const PassBoxes& boxes, const TileMergeRules& rules, const std::vector<std::uint32_t>& rows,
+                              const std::vector<std::int32_t>& pass, const std::vector<std::int64_t>& keep) {
+  constexpr std::size_t kNone = ~std::size_t{0};
+  const auto usable = [&](std::size_t row) { return finite(boxes.xyxy + 4 * row) && std::isfinite(boxes.score[row]); };
+  std::vector<Placed> kept;
+  std::vector<char> is_kept(rows.size(), 0);
+  for (std::size_t i = 0; i < keep.size(); ++i) {
+    is_kept[keep[i]] = 1;
+    if (!usable(rows[keep[i]])) continue;
+    kept.push_back(placed(boxes, rows[keep[i]]));
+    kept.back().row = i;
+  }
+  Centres centres(kept);
+  // Lists of the boxes that agree with a kept one, best first. With an IoU above one half, a box holds the other's centre.
+  const double least = std::max<double>(rules.merge_iou, rules.mean_iou);
+  std::vector<std::size_t> first(keep.size(), kNone), next(rows.size(), kNone);
+  for (std::size_t rank = rows.size(); rank-- > 0;) {
+    if (is_kept[rank] || !usable(rows[rank])) continue;
+    const Placed box = placed(boxes, rows[rank]);
+    std::size_t nearest = kNone;
+    double most = least;
+    centres.in_box(box.box, [&](const Placed& other) {
+      if (!apart(box, other)) return false;
+      double common[4];
+      intersect(box.box, other.box, common);
+      const double both = area_of(common), iou = both / (box.area + other.area - both);
+      if (iou > most || (iou == most && nearest != kNone && other.row < nearest)) most = iou, nearest = other.row;
+      return false;
+    });
+    if (nearest != kNone) next[rank] = first[nearest], first[nearest] = rank;
+  }
+  std::vector<float> means(4 * keep.size());
+  std::vector<std::size_t> last_for(boxes.count, kNone);  // by pass: the kept box that one of its boxes moved last
+  for (std::size_t i = 0; i < keep.size(); ++i) {
+    double weight = 0, sum[4] = {0, 0, 0, 0};
+    const auto add = [&](std::size_t row) {
+      const double square = double{boxes.score[row]} * boxes.score[row];
+      weight += square;
+      for (int side = 0; side < 4; ++side) sum[side] += square * boxes.xyxy[4 * row + side];
+    };
+    const std::size_t own = rows[keep[i]];
+    add(own);
+    for (std::size_t rank = first[i]; rank != kNone; rank = next[rank]) {
+      std::size_t& last = last_for[pass[rows[rank]]];
+      if (last != i) add(rows[rank]);
+      last = i;
+    }
+    const bool moves = first[i] != kNone && weight > 0;
+    for (int side = 0; side < 4; ++side)
+      means[4 * i + side] = moves ? static_cast<float>(sum[side] / weight) : boxes.xyxy[4 * own + side];
+  }
+  return means;
+}
+
 }  // namespace
 
 std::vector<char> parts_of_others(const PassBoxes& boxes, const TileMergeRules& rules) {
   const std::size_t count = boxes.count;
   const std::int32_t frame[4] = {0, 0, rules.frame_width, rules.frame_height};
-  std::vector<double> xyxy(boxes.xyxy, boxes.xyxy + 4 * count), area(count);
   std::vector<char> cut(count, 0), is_part(count, 0);
-  std::vector<Part> parts;
+  std::vector<Placed> parts;
   for (std::size_t i = 0; i < count; ++i) {
-    const double* box = &xyxy[4 * i];
-    const std::int32_t* window = boxes.window + 4 * i;
-    area[i] = (box[2] - box[0]) * (box[3] - box[1]);
+    const Placed box = placed(boxes, i);
     for (int side = 0; side < 4; ++side) {
-      const double beyond = side < 2 ? window[side] - box[side] : box[side] - window[side];
-      if (window[side] != frame[side] && beyond >= -rules.border) cut[i] = 1;
+      const double beyond = side < 2 ? box.window[side] - box.box[side] : box.box[side] - box.window[side];
+      if (box.window[side] != frame[side] && beyond >= -rules.border) cut[i] = 1;
     }
-    if (cut[i] && finite(box)) {
-      Part part{(box[0] + box[2]) / 2, (box[1] + box[3]) / 2, {}, area[i], {}, boxes.category[i], i};
-      std::copy_n(box, 4, part.box);
-      std::copy_n(window, 4, part.window);
-      parts.push_back(part);
-    }
+    if (cut[i] && finite(box.box)) parts.push_back(box);
   }
-  Centres centres(std::move(parts));
-  for (std::size_t other = 0; other < count; ++other) {
-    const double* whole = &xyxy[4 * other];
-    if (!finite(whole)) continue;
-    const std::int32_t* other_window = boxes.window + 4 * other;
-    centres.in_box(whole, [&](const Part& part) {
-      if (part.category != boxes.category[other] || (cut[other] && !(area[other] > part.area))) return false;
-      if (std::equal(part.window, part.window + 4, other_window)) return false;
+  Centres centres(parts);
+  for (std::size_t i = 0; i < count; ++i) {
+    const Placed whole = placed(boxes, i);
+    if (!finite(whole.box)) continue;
+    centres.in_box(whole.box, [&](const Placed& part) {
+      if (!apart(part, whole) || (cut[i] && !(whole.area > part.area))) return false;
       double shown[4], common[4];
-      intersect(whole, part.window, shown);
+      intersect(whole.box, part.window, shown);
       intersect(shown, part.box, common);
       const double both = area_of(common);
       if (both >= rules.part_iou * (area_of(shown) + part.area - both)) is_part[part.row] = 1;
@@ -195,22 +255,23 @@ std::vector<char> parts_of_others(const PassBoxes& boxes, const TileMergeRules& 
   return is_part;
 }
 
-std::vector<std::int64_t> merge_passes(const PassBoxes& boxes, const TileMergeRules& rules) {
+MergedPasses merge_passes(const PassBoxes& boxes, const TileMergeRules& rules) {
   const std::vector<char> is_part = parts_of_others(boxes, rules);
   const std::vector<std::uint32_t> rows = ranked(boxes, is_part);
+  const std::vector<std::int32_t> pass = numbers_of_windows(boxes);
   std::vector<float> xyxy(4 * rows.size());
   std::vector<std::int32_t> category(rows.size()), group(rows.size());
-  const std::vector<std::int32_t> numbers = numbers_of_windows(boxes);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::copy_n(boxes.xyxy + 4 * std::size_t{rows[i]}, 4, &xyxy[4 * i]);
     category[i] = boxes.category[rows[i]];
-    group[i] = numbers[rows[i]];
+    group[i] = pass[rows[i]];
   }
   std::vector<std::int64_t> keep(std::min(rows.size(), rules.max_keep));
   keep.resize(
       nms(xyxy.data(), category.data(), rows.size(), rules.merge_iou, rules.max_keep, keep.data(), group.data()));
-  for (std::int64_t& row : keep) row = rows[row];
-  return keep;
+  MergedPasses merged{{}, mean_boxes(boxes, rules, rows, pass, keep)};
+  for (const std::int64_t rank : keep) merged.rows.push_back(rows[rank]);
+  return merged;
 }
 
 }  // namespace wutdet

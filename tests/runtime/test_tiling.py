@@ -175,6 +175,24 @@ def test_boat_in_front_of_a_large_ship_stays(shift):
     assert found_boxes(TiledDetector(PaintedShips(), tile=64, overlap=0.3)(frame)) == [ship, boat]
 
 
+def test_passes_that_disagree_meet_in_the_middle():
+    class Imprecise(PaintedShips):
+        def __call__(self, picture):
+            found = super().__call__(picture)
+            if picture.shape == frame.shape:
+                found.xyxy[:] += [-2, -1, 2, 1]
+            return found
+
+    ship, alone = (70, 75, 80, 83), (150, 20, 240, 60)
+    frame = paint((300, 200), [ship, alone])
+    # One tile and the frame show the ship; the frame alone shows the other whole. Scores .899 and .499, and .498.
+    found = TiledDetector(Imprecise(smallest=1.0), tile=64, overlap=0.1)(frame)
+    share = 0.499**2 / (0.899**2 + 0.499**2)
+    wanted = [(70 - 2 * share, 75 - share, 80 + 2 * share, 83 + share), (148, 19, 242, 61)]
+    np.testing.assert_allclose(found.xyxy, wanted, rtol=1e-6)
+    np.testing.assert_allclose(found.score, [0.899, 0.498], rtol=1e-6)
+
+
 def test_no_ships_and_frames_smaller_than_a_tile():
     detector = TiledDetector(PaintedShips(imgsz=64), tile=64)
     empty = detector(np.zeros((200, 300, 3), np.uint8))

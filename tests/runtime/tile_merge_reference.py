@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from wutdet.runtime.decode import MAX_CANDIDATES
-from wutdet.runtime.merge import BORDER_PX, MERGE_IOU, PART_IOU
+from wutdet.runtime.merge import BORDER_PX, MEAN_IOU, MERGE_IOU, PART_IOU
 
 _PAIRS_AT_ONCE = 1 << 18
 
@@ -20,13 +20,41 @@ def merge_passes(
     iou: float = MERGE_IOU,
     border: float = BORDER_PX,
     max_det: int = MAX_CANDIDATES,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """As wutdet.runtime.merge.merge_passes."""
     rows = np.flatnonzero(~parts_of_others(xyxy, category, window, frame_wh, border=border))
     x1, y1, x2, y2 = xyxy[rows].T
     ties = (*window[rows].T[::-1], y2, x2, y1, x1)
     rows = rows[np.lexsort((*ties, category[rows], -score[rows]))]
-    return rows[_nms_between(xyxy[rows].astype(np.float32), category[rows], window[rows], np.float32(iou), max_det)]
+    columns = xyxy[rows].astype(np.float32), score[rows].astype(np.float32), category[rows], window[rows]
+    kept = _nms_between(columns[0], *columns[2:], np.float32(iou), max_det)
+    return rows[kept], _mean_boxes(*columns, kept, max(float(np.float32(iou)), MEAN_IOU))
+
+
+def _mean_boxes(xyxy, score, category, window, kept, iou) -> np.ndarray:
+    """float32 [K, 4]: the boxes ``kept``, of boxes by falling score, as means with those that agree with them."""
+    usable = np.isfinite(xyxy).all(axis=1) & np.isfinite(score)
+    means, agreeing = xyxy[kept], [[] for _ in kept]
+    places = np.flatnonzero(usable[kept])
+    boxes, weight = xyxy.astype(np.float64), score.astype(np.float64) ** 2
+    ships, area = boxes[kept[places]], np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    for other in np.setdiff1d(np.flatnonzero(usable), kept):
+        both = _area(_intersection(ships, boxes[other : other + 1]))
+        with np.errstate(invalid="ignore"):  # boxes without an area
+            overlap = both / (area[other] + area[kept[places]] - both)
+        possible = (category[kept[places]] == category[other]) & (window[kept[places]] != window[other]).any(axis=1)
+        overlap[~(possible & (overlap > iou))] = 0
+        if overlap.any():
+            agreeing[places[overlap.argmax()]].append(other)  # of equal overlaps the first
+    for place, others in enumerate(agreeing):
+        best = {}
+        for other in others:
+            best.setdefault(tuple(window[other].tolist()), other)
+        members = [kept[place], *best.values()]
+        if len(members) > 1 and weight[members].any():
+            total = sum(weight[member] * boxes[member] for member in members)
+            means[place] = total / sum(weight[member] for member in members)
+    return means
 
 
 def _nms_between(xyxy, category, window, iou, max_det) -> np.ndarray:

@@ -6,6 +6,8 @@
 2. Category-wise greedy NMS over what is left, between passes only: of one pass, the detector's own NMS has told the
    boxes apart already. Whole boxes are compared by IoU alone, never by the share of the smaller one, so that two ships
    of which one hides the other stay two.
+3. A kept box moves to the mean of what the passes say of its ship: of itself and of the best box of each other pass
+   that agrees with it, by squares of scores. Scores stay: means of scores measured worse.
 
 A ship wider than the overlap that only tiles see, each of them a part, stays as its parts. The work is done by
 ``kernels/core/tile_merge.cpp``; ``tests/runtime/tile_merge_reference.py`` is the same in NumPy.
@@ -24,6 +26,8 @@ BORDER_PX = 3.0
 PART_IOU = 0.5
 #: NMS threshold between the passes; within a pass, the detector's own counts.
 MERGE_IOU = 0.5
+#: Boxes of one ship overlap by more than this, whatever the threshold of the NMS.
+MEAN_IOU = 0.5
 
 
 def merge_passes(
@@ -36,8 +40,15 @@ def merge_passes(
     iou: float = MERGE_IOU,
     border: float = BORDER_PX,
     max_det: int = MAX_CANDIDATES,
-) -> np.ndarray:
-    """Which boxes of overlapping passes over one frame are the ships. The order of the boxes does not matter.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which boxes of overlapping passes over one frame are the ships, and where these are.
+
+    The order of the boxes does not matter. A box that is not kept agrees with the kept one of its category, from
+    another pass, that it overlaps most, if their IoU is above ``iou`` and ``MEAN_IOU``; of equal IoUs, with the better
+    one. A kept box's corners become the mean of its own and of those of the best box of each pass that agrees with it,
+    by squares of scores (sums in float64: its own, then from the best on); where all of these are 0 it stays. Parts of
+    others have no say, so no box that is cut moves one that is not, or is moved by it. Boxes and scores that are not
+    finite neither move nor are moved.
 
     Args:
         xyxy: float32 [N, 4], boxes in pixels of the frame.
@@ -51,7 +62,8 @@ def merge_passes(
         max_det: most boxes kept.
 
     Returns:
-        int64 [K], rows of the boxes kept, best first; of equal scores the one further left first.
+        int64 [K], rows of the boxes kept, best first; of equal scores the one further left first. float32 [K, 4], where
+        their ships are, xyxy in pixels of the frame.
     """
     return _kernels.merge_passes(
         np.ascontiguousarray(xyxy, dtype=np.float32),
@@ -62,6 +74,7 @@ def merge_passes(
         border,
         PART_IOU,
         iou,
+        MEAN_IOU,
         max_det,
     )
 

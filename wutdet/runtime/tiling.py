@@ -166,9 +166,8 @@ class TiledDetector:
             return found[0].take(slice(self.max_det))
         window = np.repeat(windows, [len(part) for part in found], axis=0)
         everything = Detections.concatenate(found)
-        xyxy = everything.xyxy + window[:, [0, 1, 0, 1]].astype(np.float32)
-        keep = merge_passes(
-            xyxy,
+        keep, xyxy = merge_passes(
+            everything.xyxy + window[:, [0, 1, 0, 1]].astype(np.float32),
             everything.score,
             everything.category,
             window,
@@ -178,7 +177,7 @@ class TiledDetector:
             max_det=self.max_det,
         )
         image_row = np.zeros(len(keep), dtype=np.int32)
-        return Detections(xyxy[keep], everything.score[keep], everything.category[keep], image_row, self.category_names)
+        return Detections(xyxy, everything.score[keep], everything.category[keep], image_row, self.category_names)
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """One Detections per frame (image column 0 in each)."""
