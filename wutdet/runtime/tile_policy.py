@@ -152,7 +152,7 @@ class TilePolicy:
     @property
     def zoom(self) -> float:
         """Tiles may be enlarged so many times, whatever holds for whole frames; 0: no more than these."""
-        return self.zooms[-1] if self.kind == "horizon" else 0.0
+        return self.zooms[-1] if self.kind == "horizon" and self.zooms[-1] > 1 else 0.0
 
     def _tile_wh(self, frame_wh: tuple[int, int], view: InputView) -> tuple[int, int]:
         if self.kind == "none":
@@ -195,7 +195,7 @@ class TilePolicy:
         first, whole = {}, (0, 0, *frame_wh)
         for tile in np.concatenate(rows).tolist():
             first.setdefault(tuple(tile))
-        if len(rows) > 1 and self.full_frame:
+        if policy.kind == "horizon":
             first.pop(whole, None)
         return np.array(list(first), dtype=np.int32).reshape(-1, 4)
 
