@@ -132,7 +132,7 @@ using Windows = nb::ndarray<const std::int32_t, nb::shape<-1, 4>, nb::c_contig, 
 using Flags = nb::ndarray<nb::numpy, bool, nb::ndim<1>>;
 
 nb::tuple merged_passes(Boxes<float> xyxy, Column<float> score, Column<std::int32_t> category, Windows window,
-                        Side frame_wh, double border, double part_iou, float merge_iou, double mean_iou,
+                        Windows passes, Side frame_wh, double border, double part_iou, float merge_iou, double mean_iou,
                         std::size_t max_keep) {
   const std::size_t count = xyxy.shape(0);
   if (count > std::size_t{0xFFFFFFFF}) throw nb::value_error("too many boxes");
@@ -142,10 +142,13 @@ nb::tuple merged_passes(Boxes<float> xyxy, Column<float> score, Column<std::int3
   {
     nb::gil_scoped_release release;
     merged = wutdet::merge_passes({xyxy.data(), score.data(), category.data(), window.data(), count},
-                                  {frame_wh.first, frame_wh.second, border, part_iou, merge_iou, mean_iou, max_keep});
+                                  {frame_wh.first, frame_wh.second, border, part_iou, merge_iou, mean_iou, max_keep,
+                                   passes.data(), passes.shape(0)});
   }
-  return nb::make_tuple(copied<Indices>(merged.rows, {merged.rows.size()}),
-                        copied<nb::ndarray<nb::numpy, float>>(merged.xyxy, {merged.rows.size(), 4}));
+  const std::size_t kept = merged.rows.size();
+  return nb::make_tuple(copied<Indices>(merged.rows, {kept}),
+                        copied<nb::ndarray<nb::numpy, float>>(merged.xyxy, {kept, 4}),
+                        copied<nb::ndarray<nb::numpy, float>>(merged.agreed, {kept, passes.shape(0)}));
 }
 
 Flags flags_of_parts(Boxes<float> xyxy, Column<std::int32_t> category, Windows window, Side frame_wh, double border,
@@ -200,10 +203,10 @@ void bind_frames(nb::module_& module) {
   module.def("nms", &kept_boxes, nb::arg("boxes"), nb::arg("category"), nb::arg("iou_threshold"), nb::arg("max_keep"),
              "Indices of the boxes [N, 4] (xyxy, sorted by falling score) that greedy NMS keeps, per category [N].");
   module.def("merge_passes", &merged_passes, nb::arg("xyxy"), nb::arg("score"), nb::arg("category"), nb::arg("window"),
-             nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"), nb::arg("merge_iou"), nb::arg("mean_iou"),
-             nb::arg("max_keep"),
-             "Rows [K] of the boxes of overlapping passes that are ships, best first, and their corners [K, 4]; see "
-             "wutdet.runtime.merge.");
+             nb::arg("passes"), nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"), nb::arg("merge_iou"),
+             nb::arg("mean_iou"), nb::arg("max_keep"),
+             "Rows [K] of the boxes of overlapping passes that are ships, best first, their corners [K, 4], and the "
+             "score [K, P] with which each pass agrees; see wutdet.runtime.merge.");
   module.def("parts_of_others", &flags_of_parts, nb::arg("xyxy"), nb::arg("category"), nb::arg("window"),
              nb::arg("frame_wh"), nb::arg("border"), nb::arg("part_iou"),
              "bool [N]: boxes cut by their window of which another pass saw more; see wutdet.runtime.merge.");

@@ -168,9 +168,10 @@ std::vector<std::int32_t> numbers_of_windows(const PassBoxes& boxes) {
   return numbers;
 }
 
-// Corners of the kept boxes as the header says. `rows` by rank, `keep` ranks from the best on, `pass` by row.
-std::vector<float> mean_boxes(const PassBoxes& boxes, const TileMergeRules& rules, const std::vector<std::uint32_t>& rows,
-                              const std::vector<std::int32_t>& pass, const std::vector<std::int64_t>& keep) {
+// Fills in corners and agreement of the kept boxes as the header says. `rows` by rank, `keep` ranks from the best on,
+// `pass` by row.
+void add_agreement(const PassBoxes& boxes, const TileMergeRules& rules, const std::vector<std::uint32_t>& rows,
+                   const std::vector<std::int32_t>& pass, const std::vector<std::int64_t>& keep, MergedPasses& merged) {
   constexpr std::size_t kNone = ~std::size_t{0};
   const auto usable = [&](std::size_t row) { return finite(boxes.xyxy + 4 * row) && std::isfinite(boxes.score[row]); };
   std::vector<Placed> kept;
@@ -200,7 +201,13 @@ std::vector<float> mean_boxes(const PassBoxes& boxes, const TileMergeRules& rule
     });
     if (nearest != kNone) next[rank] = first[nearest], first[nearest] = rank;
   }
-  std::vector<float> means(4 * keep.size());
+  merged.xyxy.resize(4 * keep.size());
+  merged.agreed.assign(keep.size() * rules.pass_count, 0.0f);
+  const auto column_of = [&](const std::int32_t* window) {
+    std::size_t column = 0;
+    while (column < rules.pass_count && !std::equal(window, window + 4, rules.passes + 4 * column)) ++column;
+    return column;
+  };
   std::vector<std::size_t> last_for(boxes.count, kNone);  // by pass: the kept box that one of its boxes moved last
   for (std::size_t i = 0; i < keep.size(); ++i) {
     double weight = 0, sum[4] = {0, 0, 0, 0};
@@ -212,15 +219,18 @@ std::vector<float> mean_boxes(const PassBoxes& boxes, const TileMergeRules& rule
     const std::size_t own = rows[keep[i]];
     add(own);
     for (std::size_t rank = first[i]; rank != kNone; rank = next[rank]) {
-      std::size_t& last = last_for[pass[rows[rank]]];
-      if (last != i) add(rows[rank]);
+      const std::size_t row = rows[rank];
+      std::size_t& last = last_for[pass[row]];
+      if (last == i) continue;
       last = i;
+      add(row);
+      const std::size_t column = column_of(boxes.window + 4 * row);
+      if (column < rules.pass_count) merged.agreed[i * rules.pass_count + column] = boxes.score[row];
     }
     const bool moves = first[i] != kNone && weight > 0;
     for (int side = 0; side < 4; ++side)
-      means[4 * i + side] = moves ? static_cast<float>(sum[side] / weight) : boxes.xyxy[4 * own + side];
+      merged.xyxy[4 * i + side] = moves ? static_cast<float>(sum[side] / weight) : boxes.xyxy[4 * own + side];
   }
-  return means;
 }
 
 }  // namespace
@@ -269,7 +279,8 @@ MergedPasses merge_passes(const PassBoxes& boxes, const TileMergeRules& rules) {
   std::vector<std::int64_t> keep(std::min(rows.size(), rules.max_keep));
   keep.resize(
       nms(xyxy.data(), category.data(), rows.size(), rules.merge_iou, rules.max_keep, keep.data(), group.data()));
-  MergedPasses merged{{}, mean_boxes(boxes, rules, rows, pass, keep)};
+  MergedPasses merged;
+  add_agreement(boxes, rules, rows, pass, keep, merged);
   for (const std::int64_t rank : keep) merged.rows.push_back(rows[rank]);
   return merged;
 }

@@ -24,6 +24,8 @@ struct TileMergeRules {
   float merge_iou;  // of nms
   double mean_iou;  // boxes of one ship overlap by more; one half or more
   std::size_t max_keep;
+  const std::int32_t* passes = nullptr;  // [pass_count, 4]: windows for which agreement is told apart
+  std::size_t pass_count = 0;
 };
 
 // One flag per box: it is cut by an inner border of its window, and another pass saw more of that ship. In double, the
@@ -32,7 +34,8 @@ std::vector<char> parts_of_others(const PassBoxes& boxes, const TileMergeRules& 
 
 struct MergedPasses {
   std::vector<std::int64_t> rows;
-  std::vector<float> xyxy;  // [rows, 4]
+  std::vector<float> xyxy;    // [rows, 4]
+  std::vector<float> agreed;  // [rows, pass_count]: score of the box of each pass that agrees, 0 where none does
 };
 
 // Rows of the boxes that are ships, best first: no parts of others, then nms between windows. Boxes of equal score are taken in the

@@ -8,7 +8,7 @@ import tile_merge_reference as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wutdet.runtime.merge import BORDER_PX, merge_passes, parts_of_others
+from wutdet.runtime.merge import AGREEING_SHARE, BORDER_PX, DOUBT, WITNESS_PX, doubted, merge_passes, parts_of_others
 from wutdet.runtime.tile_policy import tile_windows
 
 
@@ -16,9 +16,9 @@ def test_categories_do_not_touch_each_other():
     xyxy = np.array([[10, 60, 150, 90], [10, 61, 150, 91]], np.float32)
     window = np.array([[0, 0, 300, 200], [0, 0, 200, 200]])
     score, category = np.array([0.9, 0.8], np.float32), np.array([0, 1], np.int32)
-    keep, moved = merge_passes(xyxy, score, category, window, (300, 200))
+    keep, moved, _ = merge_passes(xyxy, score, category, window, (300, 200))
     assert (keep.tolist(), moved.tolist()) == ([0, 1], xyxy.tolist())
-    keep, moved = merge_passes(xyxy, score, np.zeros_like(category), window, (300, 200))
+    keep, moved, _ = merge_passes(xyxy, score, np.zeros_like(category), window, (300, 200))
     assert keep.tolist() == [0]
     assert (moved[0, [0, 2]] == [10, 150]).all() and 60 < moved[0, 1] < 60.5
 
@@ -140,7 +140,7 @@ def sightings(draw):
 def test_corners_are_the_means_of_the_definition(scene):
     boxes, scores, categories, windows, frame_wh = scene
     table = columns(boxes, scores, categories, windows)
-    keep, moved = merge_passes(*table, frame_wh)
+    keep, moved, _ = merge_passes(*table, frame_wh)
     parts = parts_by_definition(boxes, categories, windows, frame_wh)
     np.testing.assert_array_equal(moved, means_by_definition(boxes, scores, categories, windows, parts, keep.tolist()))
     np.testing.assert_array_equal(moved, reference.merge_passes(*table, frame_wh)[1])
@@ -159,7 +159,7 @@ def test_what_one_pass_sees_or_all_see_alike_stays_bit_for_bit(corners, scores):
     box = np.concatenate([np.minimum(corners[:2], corners[2:]), np.maximum(corners[:2], corners[2:])])
     windows = [[0, 0, 200 + i, 200] for i in range(len(scores))]
     table = columns([box] * len(scores), scores, [0] * len(scores), windows)
-    keep, moved = merge_passes(*table, (210, 200))
+    keep, moved, _ = merge_passes(*table, (210, 200))
     np.testing.assert_array_equal(moved, np.repeat(box[None], len(keep), axis=0))
 
 
@@ -168,7 +168,9 @@ def test_two_ships_side_by_side_are_not_drawn_together():
     first, second, frame, tile = [10, 10, 50, 30], [18, 10, 58, 30], [0, 0, 300, 200], [0, 0, 200, 200]
     boxes = [first, second, [11, 10, 51, 30], [19, 10, 59, 30]]
     assert all(iou_of(a, b) > 0.5 for a in boxes[2:] for b in boxes[:2])
-    keep, moved = merge_passes(*columns(boxes, [0.9, 0.8, 0.7, 0.6], [0] * 4, [frame, frame, tile, tile]), (300, 200))
+    keep, moved, _ = merge_passes(
+        *columns(boxes, [0.9, 0.8, 0.7, 0.6], [0] * 4, [frame, frame, tile, tile]), (300, 200)
+    )
     assert keep.tolist() == [0, 1]
     by = [0.49 / (0.49 + 0.81), 0.36 / (0.36 + 0.64)]
     np.testing.assert_allclose(moved, [[10 + by[0], 10, 50 + by[0], 30], [18 + by[1], 10, 58 + by[1], 30]], rtol=1e-6)
@@ -177,7 +179,7 @@ def test_two_ships_side_by_side_are_not_drawn_together():
 def test_the_best_box_of_each_other_pass_counts():
     boxes = [[100 + i, 50, 140 + i, 80] for i in (0, 3, 1, 2)]
     windows = [[0, 0, 300, 200], [0, 0, 200, 200], [0, 0, 200, 200], [50, 0, 300, 200]]
-    keep, moved = merge_passes(*columns(boxes, [0.8, 0.6, 0.5, 0.2], [0] * 4, windows), (300, 200))
+    keep, moved, _ = merge_passes(*columns(boxes, [0.8, 0.6, 0.5, 0.2], [0] * 4, windows), (300, 200))
     left = (0.64 * 100 + 0.36 * 103 + 0.04 * 102) / (0.64 + 0.36 + 0.04)
     assert keep.tolist() == [0]
     np.testing.assert_allclose(moved, [[left, 50, left + 40, 80]], rtol=1e-6)
@@ -187,14 +189,14 @@ def test_parts_and_what_is_not_a_number_move_nothing():
     ship, frame, tile = [150, 50, 210, 80], [0, 0, 300, 200], [0, 0, 200, 200]
     part = [150, 50, 199, 82]
     assert iou_of(ship, part) > 0.5 and is_cut(part, tile, (300, 200))
-    keep, moved = merge_passes(*columns([part, ship], [0.9, 0.5], [0, 0], [tile, frame]), (300, 200))
+    keep, moved, _ = merge_passes(*columns([part, ship], [0.9, 0.5], [0, 0], [tile, frame]), (300, 200))
     assert (keep.tolist(), moved.tolist()) == ([1], [ship])
     unsure = [151, 51, 211, 81], [152, np.nan, 212, 82]
     windows = [frame, [50, 0, 300, 200], [60, 0, 300, 200]]
-    keep, moved = merge_passes(*columns([ship, *unsure], [0.9, np.nan, 0.8], [0] * 3, windows), (300, 200))
+    keep, moved, _ = merge_passes(*columns([ship, *unsure], [0.9, np.nan, 0.8], [0] * 3, windows), (300, 200))
     assert keep.tolist() == [0, 2]
     np.testing.assert_array_equal(moved, columns([ship, unsure[1]], [], [], [])[0])
-    keep, moved = merge_passes(*columns([ship, unsure[0]], [np.inf, 0.9], [0, 0], windows[:2]), (300, 200))
+    keep, moved, _ = merge_passes(*columns([ship, unsure[0]], [np.inf, 0.9], [0, 0], windows[:2]), (300, 200))
     assert (keep.tolist(), moved.tolist()) == ([0], [ship])
 
 
@@ -219,14 +221,17 @@ def crowd(count: int, side: float, seed: int, distinct: int | None = None):
 @pytest.mark.parametrize("options", [{}, {"iou": 0.2, "border": 0.0, "max_det": 50}, {"iou": 0.9, "border": 30.0}])
 def test_thousands_of_boxes_are_merged_as_in_numpy(side, count, distinct, options):
     columns, frame_wh = crowd(count, side, seed=count + side, distinct=distinct)
-    keep, moved = merge_passes(*columns, frame_wh, **options)
-    wanted_keep, wanted_moved = reference.merge_passes(*columns, frame_wh, **options)
+    looked_at = np.unique(columns[3], axis=0)[::-2]  # not all of them: the others are not told apart
+    keep, moved, agreed = merge_passes(*columns, frame_wh, passes=looked_at, **options)
+    wanted_keep, wanted_moved, wanted_agreed = reference.merge_passes(*columns, frame_wh, passes=looked_at, **options)
     np.testing.assert_array_equal(keep, wanted_keep)
+    assert agreed.shape == (len(keep), len(looked_at)) and agreed.dtype == np.float32
+    np.testing.assert_array_equal(agreed, wanted_agreed)
     assert moved.dtype == np.float32
     np.testing.assert_array_equal(moved, wanted_moved)  # bit for bit
     xyxy, _, category, window = columns
     if not options:
-        assert (moved != xyxy[keep]).any()
+        assert (moved != xyxy[keep]).any() and (agreed.any() or count == 300)
     found = parts_of_others(xyxy, category, window, frame_wh, border=options.get("border", BORDER_PX))
     wanted = reference.parts_of_others(xyxy, category, window, frame_wh, border=options.get("border", BORDER_PX))
     np.testing.assert_array_equal(found, wanted)
@@ -236,7 +241,7 @@ def test_what_is_not_a_number_is_taken_last_and_breaks_nothing():
     xyxy = np.array([[0, 0, 9, 9], [np.nan, 0, 9, 9], [0, 0, np.inf, 9], [20, 20, 30, 30]], np.float32)
     score, category = np.array([np.nan, 0.5, 0.6, 0.4], np.float32), np.zeros(4, np.int32)
     window = np.array([[0, 0, 40, 40], [0, 0, 40, 40], [0, 0, 100, 70], [0, 0, 40, 40]], np.int32)
-    keep, moved = merge_passes(xyxy, score, category, window, (100, 70))
+    keep, moved, _ = merge_passes(xyxy, score, category, window, (100, 70))
     assert keep.tolist() == [2, 1, 3, 0]
     np.testing.assert_array_equal(moved, xyxy[keep])
 
@@ -258,7 +263,7 @@ def test_order_of_boxes_and_passes_does_not_matter(scene, random):
 
     def outcome(rows):
         xyxy, score, category, window = (column[rows] for column in table)
-        keep, moved = merge_passes(xyxy, score, category, window, frame_wh)
+        keep, moved, _ = merge_passes(xyxy, score, category, window, frame_wh)
         kept = [(*xyxy[k].tolist(), float(score[k]), int(category[k]), tuple(window[k].tolist())) for k in keep]
         return kept, moved.tolist()
 
@@ -284,5 +289,49 @@ def test_ships_moored_side_by_side_stay_apart():
                 rows.append((seen, 0.6 if window == windows[-1] else 0.9 if whole else 0.95, window))
     xyxy, score, window = (np.array(column) for column in zip(*rows, strict=True))
     xyxy, score = xyxy.astype(np.float32), score.astype(np.float32)
-    _, moved = merge_passes(xyxy, score, np.zeros(len(rows), np.int32), window.astype(np.int32), (1000, 600))
+    _, moved, _ = merge_passes(xyxy, score, np.zeros(len(rows), np.int32), window.astype(np.int32), (1000, 600))
     assert sorted(map(tuple, moved.tolist())) == sorted(ships)
+
+
+# --- agreement ---------------------------------------------------------------------------------------------------
+
+FRAME, LEFT, RIGHT = [0, 0, 400, 200], [0, 50, 220, 150], [180, 50, 400, 150]
+
+
+def scores_of(boxes, window, agreed, score=0.8, scale=(0.5, 1.0, 1.0)):
+    count = len(boxes)
+    return doubted(
+        np.array(boxes, np.float32),
+        np.full(count, score, np.float32),
+        np.array([window] * count, np.int32),
+        np.array(agreed, np.float32),
+        np.array([FRAME, LEFT, RIGHT], np.int32),
+        np.array(scale),
+        (400, 200),
+    )
+
+
+def test_a_box_that_another_pass_should_show_and_does_not_loses_score():
+    half, all_of_it = np.float32(0.8 * (1 - DOUBT)), np.float32(0.8)
+    ship = [60, 80, 100, 110]
+    assert scores_of([ship], LEFT, [[0, 0, 0]]) == half  # the whole frame is silent, the right tile is not asked
+    assert scores_of([ship], LEFT, [[0.5, 0, 0]]) == all_of_it
+    assert scores_of([ship], FRAME, [[0, 0.5, 0]]) == all_of_it
+    assert scores_of([ship], FRAME, [[0, 0, 0.9]]) == half  # of a pass that is not asked
+    # Both tiles show it: one of two is silent.
+    assert scores_of([[190, 80, 215, 110]], FRAME, [[0, 0.5, 0]]) == np.float32(0.8 * (1 - DOUBT / 2))
+
+
+def test_passes_are_asked_only_for_what_they_show_whole_and_large_enough():
+    tiny, side = np.float32(0.8), WITNESS_PX / 0.5
+    assert scores_of([[60, 80, 60 + side - 1, 80 + side - 1]], LEFT, [[0, 0, 0]]) == tiny
+    assert scores_of([[60, 80, 60 + side, 80 + side]], LEFT, [[0, 0, 0]]) < tiny
+    cut = [[60, 40, 100, 110], [60, 52, 100, 110], [150, 80, 219, 110]]  # above, at and beside the border of the tile
+    assert (scores_of(cut, FRAME, np.zeros((3, 3))) == tiny).all()
+    assert scores_of([[1, 80, 40, 110]], FRAME, [[0, 0, 0]]) < tiny  # its left border is the frame's
+
+
+def test_a_whisper_is_no_agreement():
+    ship = [60, 80, 100, 110]
+    assert scores_of([ship], LEFT, [[0.8 * AGREEING_SHARE * 0.99, 0, 0]]) < np.float32(0.8)
+    assert scores_of([ship], LEFT, [[0.8 * AGREEING_SHARE * 1.01, 0, 0]]) == np.float32(0.8)

@@ -254,6 +254,25 @@ def test_tiles_are_parts_of_the_frame_and_no_copies():
         assert len(plain.shared) > 3 and all(plain.shared)
 
 
+@pytest.mark.parametrize(("whisper", "score"), [(0.05, 0.4), (0.03, None), (None, None)])
+def test_boxes_too_weak_to_be_shown_still_agree(whisper, score):
+    class Unsure(PaintedShips):
+        """Sure of a ship in tiles, hardly so in the whole frame."""
+
+        def __call__(self, picture):
+            found = super().__call__(picture)
+            said = whisper if picture.shape[1] == 300 else 0.4
+            if said is None or said <= self.threshold:
+                return Detections.empty(self.category_names)
+            return Detections(found.xyxy, np.full(len(found), said, np.float32), found.category, found.image, ("ship",))
+
+    plain = Unsure()
+    plain.threshold = 0.25
+    found = TiledDetector(plain, tile=64, overlap=0.1)(paint((300, 200), [(5, 5, 50, 50)]))
+    assert found.score.tolist() == ([] if score is None else [pytest.approx(score)])
+    assert plain.threshold == 0.25
+
+
 def test_a_row_of_tiles_lies_along_the_horizon():
     rng = np.random.default_rng(1)
     sky_and_sea = np.where(np.arange(400)[:, None] < 150, 200, 90) + rng.normal(0, 3, (400, 600))

@@ -20,7 +20,8 @@ def merge_passes(
     iou: float = MERGE_IOU,
     border: float = BORDER_PX,
     max_det: int = MAX_CANDIDATES,
-) -> tuple[np.ndarray, np.ndarray]:
+    passes: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As wutdet.runtime.merge.merge_passes."""
     rows = np.flatnonzero(~parts_of_others(xyxy, category, window, frame_wh, border=border))
     x1, y1, x2, y2 = xyxy[rows].T
@@ -28,11 +29,13 @@ def merge_passes(
     rows = rows[np.lexsort((*ties, category[rows], -score[rows]))]
     columns = xyxy[rows].astype(np.float32), score[rows].astype(np.float32), category[rows], window[rows]
     kept = _nms_between(columns[0], *columns[2:], np.float32(iou), max_det)
-    return rows[kept], _mean_boxes(*columns, kept, max(float(np.float32(iou)), MEAN_IOU))
+    passes = np.zeros((0, 4), np.int32) if passes is None else passes
+    return rows[kept], *_agreement(*columns, kept, max(float(np.float32(iou)), MEAN_IOU), passes)
 
 
-def _mean_boxes(xyxy, score, category, window, kept, iou) -> np.ndarray:
-    """float32 [K, 4]: the boxes ``kept``, of boxes by falling score, as means with those that agree with them."""
+def _agreement(xyxy, score, category, window, kept, iou, passes) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes ``kept``, of boxes by falling score, as means with those that agree with them, and these' scores."""
+    agreed = np.zeros((len(kept), len(passes)), np.float32)
     usable = np.isfinite(xyxy).all(axis=1) & np.isfinite(score)
     means, agreeing = xyxy[kept], [[] for _ in kept]
     places = np.flatnonzero(usable[kept])
@@ -50,11 +53,14 @@ def _mean_boxes(xyxy, score, category, window, kept, iou) -> np.ndarray:
         best = {}
         for other in others:
             best.setdefault(tuple(window[other].tolist()), other)
+        for column, one in enumerate(passes.tolist()):
+            if tuple(one) in best:
+                agreed[place, column] = score[best[tuple(one)]]
         members = [kept[place], *best.values()]
         if len(members) > 1 and weight[members].any():
             total = sum(weight[member] * boxes[member] for member in members)
             means[place] = total / sum(weight[member] for member in members)
-    return means
+    return means, agreed
 
 
 def _nms_between(xyxy, category, window, iou, max_det) -> np.ndarray:

@@ -66,7 +66,7 @@ def run_merge(runs: int) -> MergeBenchmark:
         wall, cpu, keep = [], [], np.zeros(0)
         for _ in range(runs + 1):
             start, busy = time.perf_counter(), time.process_time()
-            keep, _ = merge_passes(*columns, _FRAME_WH)
+            keep, *_ = merge_passes(*columns, _FRAME_WH)
             wall.append((time.perf_counter() - start) * 1000)
             cpu.append((time.process_time() - busy) * 1000)
         wall, cpu = wall[1:], cpu[1:]  # the first run gets its memory from the system

@@ -7,7 +7,10 @@
    boxes apart already. Whole boxes are compared by IoU alone, never by the share of the smaller one, so that two ships
    of which one hides the other stay two.
 3. A kept box moves to the mean of what the passes say of its ship: of itself and of the best box of each other pass
-   that agrees with it, by squares of scores. Scores stay: means of scores measured worse.
+   that agrees with it, by squares of scores.
+4. A box that other passes should show and do not loses up to half of its score (``doubted``). A pass is asked where it
+   shows the box whole and not too small. Means of scores instead measured worse: a pass that shows a tiny ship at a few
+   pixels scores it low and means nothing by it.
 
 A ship wider than the overlap that only tiles see, each of them a part, stays as its parts. The work is done by
 ``kernels/core/tile_merge.cpp``; ``tests/runtime/tile_merge_reference.py`` is the same in NumPy.
@@ -28,6 +31,12 @@ PART_IOU = 0.5
 MERGE_IOU = 0.5
 #: Boxes of one ship overlap by more than this, whatever the threshold of the NMS.
 MEAN_IOU = 0.5
+#: A pass is asked for boxes of at least so many pixels of the network input, sqrt(area): one cell of the finest stride.
+WITNESS_PX = 8.0
+#: A pass agrees with a box if its own scores at least this share of it.
+AGREEING_SHARE = 0.1
+#: Share of its score that a box loses with which no pass agrees.
+DOUBT = 0.5
 
 
 def merge_passes(
@@ -40,8 +49,9 @@ def merge_passes(
     iou: float = MERGE_IOU,
     border: float = BORDER_PX,
     max_det: int = MAX_CANDIDATES,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which boxes of overlapping passes over one frame are the ships, and where these are.
+    passes: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which boxes of overlapping passes over one frame are the ships, where these are, and which passes agree.
 
     The order of the boxes does not matter. A box that is not kept agrees with the kept one of its category, from
     another pass, that it overlaps most, if their IoU is above ``iou`` and ``MEAN_IOU``; of equal IoUs, with the better
@@ -60,16 +70,20 @@ def merge_passes(
         iou: a box goes that overlaps a better one of its category, from another pass, by more than this.
         border: a box this near to an inner border of its window ends there, pixels of the frame.
         max_det: most boxes kept.
+        passes: int32 [P, 4], all windows that were looked at, each once; what ``doubted`` needs.
 
     Returns:
         int64 [K], rows of the boxes kept, best first; of equal scores the one further left first. float32 [K, 4], where
-        their ships are, xyxy in pixels of the frame.
+        their ships are, xyxy in pixels of the frame. float32 [K, P], score of the box of each pass that agrees, 0 where
+        none does (P = 0 without ``passes``).
     """
+    passes = np.zeros((0, 4), np.int32) if passes is None else passes
     return _kernels.merge_passes(
         np.ascontiguousarray(xyxy, dtype=np.float32),
         np.ascontiguousarray(score, dtype=np.float32),
         np.ascontiguousarray(category, dtype=np.int32),
         np.ascontiguousarray(window, dtype=np.int32),
+        np.ascontiguousarray(passes, dtype=np.int32),
         frame_wh,
         border,
         PART_IOU,
@@ -95,3 +109,44 @@ def parts_of_others(
         border,
         PART_IOU,
     )
+
+
+def doubted(
+    xyxy: np.ndarray,
+    score: np.ndarray,
+    window: np.ndarray,
+    agreed: np.ndarray,
+    passes: np.ndarray,
+    scale: np.ndarray,
+    frame_wh: tuple[int, int],
+    *,
+    border: float = BORDER_PX,
+) -> np.ndarray:
+    """Scores of kept boxes, less what the silence of other passes makes them lose.
+
+    Asked are the passes with another window that show the box whole (no inner border nearer than ``border``) and at
+    ``WITNESS_PX`` or more. A box loses ``DOUBT`` times the share of these that do not agree; without any, nothing.
+
+    Args:
+        xyxy: float32 [K, 4], boxes kept, pixels of the frame.
+        score: float32 [K].
+        window: int32 [K, 4], of the pass that each box came from.
+        agreed: float32 [K, P] as ``merge_passes`` gives it.
+        passes: int32 [P, 4], all windows that were looked at.
+        scale: float64 [P], pixels of the network input per pixel of the frame in each.
+        frame_wh: size of the frame in pixels.
+        border: pixels of the frame.
+
+    Returns:
+        float32 [K].
+    """
+    boxes, passes = np.asarray(xyxy, dtype=np.float64), np.asarray(passes, dtype=np.int64)
+    outwards = np.array([-1, -1, 1, 1])
+    inner = passes != np.array([0, 0, *frame_wh])
+    cut = (inner[None] & ((boxes[:, None] - passes[None]) * outwards >= -border)).any(axis=2)
+    side = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1))
+    asked = ~cut & (side[:, None] * scale >= WITNESS_PX)
+    asked &= (np.asarray(window)[:, None] != passes[None]).any(axis=2)
+    agrees = asked & (agreed > 0) & (agreed >= AGREEING_SHARE * np.asarray(score, dtype=np.float64)[:, None])
+    silent = 1 - agrees.sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
+    return (score * np.where(asked.any(axis=1), 1 - DOUBT * silent, 1.0)).astype(np.float32)

@@ -15,8 +15,11 @@ from wutdet.detections import Detections
 from wutdet.errors import UsageError
 from wutdet.runtime.decode import MAX_CANDIDATES
 from wutdet.runtime.horizon import Horizon, find_horizon
-from wutdet.runtime.merge import BORDER_PX, MERGE_IOU, merge_passes
+from wutdet.runtime.merge import AGREEING_SHARE, BORDER_PX, MERGE_IOU, doubted, merge_passes
 from wutdet.runtime.tile_policy import InputView, TilePolicy
+
+#: Passes are not asked for boxes below this score, but where the detector's own threshold is lower.
+_LEAST_SCORE = 0.001
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,13 +77,15 @@ class TiledDetector:
         # none below what its own NMS looks at.
         self.detector = copy.copy(detector)
         self.detector.max_det = max(MAX_CANDIDATES, self.max_det)
+        # Boxes too weak to be shown still agree with others: what is found does not depend on what is shown.
+        self.threshold: float = detector.threshold
+        self.detector.threshold = min(self.threshold, max(AGREEING_SHARE * self.threshold, _LEAST_SCORE))
         self.category_names: tuple[str, ...] = tuple(detector.category_names)
         # Whole frames are enlarged as far as the model says, tiles as far as their zoom does.
         self._tile_detector = copy.copy(self.detector)
         if getattr(detector, "max_scale", None) is not None:
             self._tile_detector.max_scale = max(detector.max_scale, policy.zoom)
         self.imgsz: int = detector.imgsz
-        self.threshold: float = detector.threshold
         self.view = InputView.of(detector)
         self._frames_and_passes = np.zeros(2, dtype=np.int64)
 
@@ -163,21 +168,41 @@ class TiledDetector:
             found = self._look(image, windows, self.detector)
         self._frames_and_passes += (1, len(windows))
         if len(windows) == 1:
-            return found[0].take(slice(self.max_det))
+            return self._shown(found[0])
         window = np.repeat(windows, [len(part) for part in found], axis=0)
         everything = Detections.concatenate(found)
-        keep, xyxy = merge_passes(
+        border = self._border(frame_wh)
+        keep, xyxy, agreed = merge_passes(
             everything.xyxy + window[:, [0, 1, 0, 1]].astype(np.float32),
             everything.score,
             everything.category,
             window,
             frame_wh,
             iou=self.iou,
-            border=self._border(frame_wh),
-            max_det=self.max_det,
+            border=border,
+            max_det=self.detector.max_det,
+            passes=windows,
         )
+        scale = self._scales(windows, frame_wh)
+        score = doubted(xyxy, everything.score[keep], window[keep], agreed, windows, scale, frame_wh, border=border)
+        best = np.argsort(-score, kind="stable")
         image_row = np.zeros(len(keep), dtype=np.int32)
-        return Detections(xyxy, everything.score[keep], everything.category[keep], image_row, self.category_names)
+        ships = Detections(xyxy, score, everything.category[keep], image_row, self.category_names)
+        return self._shown(ships.take(best))
+
+    def _shown(self, ships: Detections) -> Detections:
+        """Of boxes by falling score: those above the threshold, as many as are allowed."""
+        return ships.take(slice(min(int((ships.score > self.threshold).sum()), self.max_det)))
+
+    def _scales(self, windows: np.ndarray, frame_wh: tuple[int, int]) -> np.ndarray:
+        """float64 [P]: pixels of the network input per pixel of the frame, by window."""
+        whole = (0, 0, *frame_wh)
+        return np.array(
+            [
+                self.view.scale((x2 - x1, y2 - y1), 0.0 if (x1, y1, x2, y2) == whole else self.policy.zoom)
+                for x1, y1, x2, y2 in windows.tolist()
+            ]
+        )
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
         """One Detections per frame (image column 0 in each)."""
