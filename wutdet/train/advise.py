@@ -246,8 +246,8 @@ def _choose_input(
     else:
         reasons = [
             f"Input {wanted.long_side}, as large as frames of {frame_wh[0]}x{frame_wh[1]} allow: even so "
-            f"{100 * wanted.below_8:.1f} % of the ships are below 8 pixels. A larger input would only enlarge frames; "
-            "whether that helps has to be tried."
+            f"{100 * wanted.below_8:.1f} % of the ships are below 8 pixels. More would only enlarge frames, which can "
+            "still help where the ships are: try --tile horizon@1+2 when detecting, --augment.zoom 1.5 in training."
         ]
     if budget_ms is None:
         return wanted, reasons
