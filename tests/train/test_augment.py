@@ -44,7 +44,10 @@ def test_a_horizon_outside_the_picture_and_odd_sizes_are_fine(name, horizon):
 
 
 def test_every_effect_has_a_switch_and_the_reverse():
-    switches = {f.name for f in fields(AugmentConfig) if f.type in (bool, "bool")} - {"crop", "text"}  # these need to know where the ships are
+    switches = {f.name for f in fields(AugmentConfig) if f.type in (bool, "bool")} - {
+        "crop",
+        "text",
+    }  # these need to know where the ships are
     assert switches == set(EFFECTS)
 
 

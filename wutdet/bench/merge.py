@@ -10,7 +10,7 @@ import numpy as np
 
 from wutdet.bench.timing import machine
 from wutdet.errors import UsageError
-from wutdet.runtime.merge import merge_passes
+from wutdet.runtime.merge import doubted, merge_passes
 from wutdet.runtime.tile_policy import tile_windows
 
 #: Bar: milliseconds for ``BAR_BOXES`` boxes of ships of 24 px. SAHI 0.12.5 states 25 ms for its NMS of as many.
@@ -63,10 +63,14 @@ def run_merge(runs: int) -> MergeBenchmark:
     rows = []
     for boxes, side, ships in _SCENES:
         columns = seen_boxes(boxes, side, ships)
+        _, score, _, window = columns
+        passes = np.unique(window, axis=0)
+        scale = np.ones(len(passes))
         wall, cpu, keep = [], [], np.zeros(0)
         for _ in range(runs + 1):
             start, busy = time.perf_counter(), time.process_time()
-            keep, *_ = merge_passes(*columns, _FRAME_WH)
+            keep, moved, agreed = merge_passes(*columns, _FRAME_WH, passes=passes)
+            doubted(moved, score[keep], window[keep], agreed, passes, scale, _FRAME_WH)
             wall.append((time.perf_counter() - start) * 1000)
             cpu.append((time.process_time() - busy) * 1000)
         wall, cpu = wall[1:], cpu[1:]  # the first run gets its memory from the system

@@ -140,13 +140,19 @@ def doubted(
     Returns:
         float32 [K].
     """
-    boxes, passes = np.asarray(xyxy, dtype=np.float64), np.asarray(passes, dtype=np.int64)
-    outwards = np.array([-1, -1, 1, 1])
-    inner = passes != np.array([0, 0, *frame_wh])
-    cut = (inner[None] & ((boxes[:, None] - passes[None]) * outwards >= -border)).any(axis=2)
-    side = np.sqrt(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1))
-    asked = ~cut & (side[:, None] * scale >= WITNESS_PX)
-    asked &= (np.asarray(window)[:, None] != passes[None]).any(axis=2)
-    agrees = asked & (agreed > 0) & (agreed >= AGREEING_SHARE * np.asarray(score, dtype=np.float64)[:, None])
+    boxes, passes = np.asarray(xyxy, dtype=np.float64).T, np.asarray(passes, dtype=np.int32).reshape(-1, 4)
+    width, height = np.maximum(boxes[2] - boxes[0], 0), np.maximum(boxes[3] - boxes[1], 0)
+    asked = (width * height)[:, None] * np.square(scale) >= WITNESS_PX**2
+    for side, (edge, frame_edge) in enumerate(zip(passes.T, (0, 0, *frame_wh), strict=True)):
+        inner = edge != frame_edge
+        if side < 2:
+            asked &= boxes[side][:, None] > np.where(inner, edge + border, -np.inf)
+        else:
+            asked &= boxes[side][:, None] < np.where(inner, edge - border, np.inf)
+    # A window as two numbers of 64 bits.
+    own, others = (np.ascontiguousarray(part, dtype=np.int32).view(np.int64) for part in (window, passes))
+    asked &= (own[:, :1] != others[:, 0]) | (own[:, 1:] != others[:, 1])
+    score = np.asarray(score, dtype=np.float32)
+    agrees = asked & (agreed > 0) & (agreed >= np.float32(AGREEING_SHARE) * score[:, None])
     silent = 1 - agrees.sum(axis=1) / np.maximum(asked.sum(axis=1), 1)
     return (score * np.where(asked.any(axis=1), 1 - DOUBT * silent, 1.0)).astype(np.float32)
