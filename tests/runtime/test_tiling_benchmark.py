@@ -65,7 +65,8 @@ def test_the_curve_and_the_choice(harbour, tmp_path, caplog):
     assert (rows["none"]["passes"], rows["3x2"]["passes"]) == (1, 7)
     assert rows["none"]["scale"] == pytest.approx(160 / 400)
     assert [row["ms"] for row in result.rows] == sorted(row["ms"] for row in result.rows)
-    assert result.chosen == {"policy": "3x2", "overlap": 0.2, "metric": "AP", "within_ms": None, "clock": "wall"}
+    assert result.chosen == {"policy": "3x2", "overlap": 0.2, "metric": "AP", "within_ms": None, "clock": "wall",
+                             "threshold": rows["3x2"]["threshold"]}  # fmt: skip
     assert "3x2" in result.to_text() and "best AP: 3x2" in result.to_text()
     file = policy_file(model)
     assert json.loads(file.read_text()) == json.loads(json.dumps(result.to_json(), allow_nan=False))
@@ -95,12 +96,15 @@ def test_the_choice_travels_with_the_artefact(harbour, tmp_path):
     moved.write_bytes(model.read_bytes())
     before = Detector(moved, threads=1)
     for policies in (("none",), ("none", "3x2")):  # a second choice takes the place of the first
-        run(options((moved, data), tmp_path / "out", save=tmp_path / "c.json", policies=policies, embed=True))
+        result = run(options((moved, data), tmp_path / "out", save=tmp_path / "c.json", policies=policies, embed=True))
     after = Detector(moved, threads=1)
     assert after.metadata.tiling == {"policy": "3x2", "overlap": 0.2}
-    assert replace(after.metadata, tiling={}) == before.metadata
+    assert after.threshold == result.chosen["threshold"] == result.rows[-1]["threshold"] > 0
+    assert replace(after.metadata, tiling={}, threshold=before.metadata.threshold) == before.metadata
     assert str(policy_for("auto", 0.4, after)) == "3x2"
     frame = smooth_picture(SIZE, 3)
+    for one in (before, after):
+        one.threshold = 0.3
     assert after(frame).to_records() == before(frame).to_records()
     with pytest.raises(UsageError, match="--embed writes into artefacts"):
         embed_choice(tmp_path / "last.pt", {"policy": "3x2", "overlap": 0.2})

@@ -52,7 +52,7 @@ class TilingResult:
         rows: one per policy, fastest first: policy, passes (mean per frame), scale (median, input pixels per frame
             pixel that tiles show), ms, p95_ms, cpu_ms (medians of wall and CPU time), AP, AP50, AP_32, AP_16, recall,
             recall_32, recall_16 (at IoU .50), front.
-        chosen: policy, overlap, metric, within_ms and clock.
+        chosen: policy, overlap, metric, within_ms, clock, and threshold: the score with the best F1 under it.
         file: where the choice was written; ``None`` where it was not.
     """
 
@@ -70,17 +70,18 @@ class TilingResult:
             f"at most {p['max_det']} boxes",
             f"{self.machine['cpu']}; medians from pixels to boxes, frame by frame in turn",
             f"  {'tiles':<12} {'passes':>6} {'scale':>5} {'ms':>7} {'p95':>7} {'CPU ms':>7} {'AP':>6} {'AP50':>6} "
-            f"{'AP<32':>6} {'AP<16':>6} {'found':>6} {'<32':>6} {'<16':>6}",
+            f"{'AP<32':>6} {'AP<16':>6} {'found':>6} {'<32':>6} {'<16':>6} {'score':>6}",
         ]
         for row in self.rows:
             figures = " ".join(_figure(row[key]) for key in (
-                "AP", "AP50", "AP_32", "AP_16", "recall", "recall_32", "recall_16"))  # fmt: skip
+                "AP", "AP50", "AP_32", "AP_16", "recall", "recall_32", "recall_16", "threshold"))  # fmt: skip
             marks = ("*" if row["front"] else " ") + (" <- best" if row["policy"] == self.chosen["policy"] else "")
             lines.append(
                 f"  {row['policy']:<12} {row['passes']:>6.2f} {row['scale']:>5.2f} {row['ms']:>7.1f} "
                 f"{row['p95_ms']:>7.1f} {row['cpu_ms']:>7.1f} {figures} {marks}".rstrip()
             )
-        lines.append("  * no other policy is faster and better; found: share of ships hit at IoU .50")
+        lines.append("  * no other policy is faster and better; found: share of ships hit at IoU .50; "
+                     "score: threshold with the best F1")  # fmt: skip
         best = f"best {self.chosen['metric']}" + (
             "" if limit is None else f" within {limit:g} ms, {self.chosen['clock']} time"
         )
@@ -146,6 +147,7 @@ def run(config: TilingConfig) -> TilingResult:
         "metric": config.metric,
         "within_ms": config.within_ms,
         "clock": config.clock,
+        "threshold": best["threshold"],
     }
     file = policy_file(first.path) if config.save is None else config.save
     result = TilingResult(protocol, facts, rows, chosen, file)
@@ -156,7 +158,10 @@ def run(config: TilingConfig) -> TilingResult:
 
 
 def embed_choice(artefact: Path, chosen: Mapping) -> None:
-    """Writes the policy and its overlap into an artefact's metadata; all else in the file stays as it is.
+    """Writes the policy, its overlap and the score threshold that goes with it into an artefact's metadata.
+
+    Tiles find more of everything, and of what is no ship too, than the whole frames that an export chose its threshold
+    on. All else in the file stays as it is.
 
     Raises:
         UsageError: not an artefact.
@@ -166,10 +171,13 @@ def embed_choice(artefact: Path, chosen: Mapping) -> None:
     import onnx
 
     graph = onnx.load_model_from_string(artefact.read_bytes())
-    kept = [entry for entry in graph.metadata_props if entry.key != "tiling"]
+    entries = {"tiling": {"policy": chosen["policy"], "overlap": chosen["overlap"]}}
+    if chosen.get("threshold") is not None:
+        entries["threshold"] = round(chosen["threshold"], 4)
+    kept = [entry for entry in graph.metadata_props if entry.key not in entries]
     del graph.metadata_props[:]
-    text = encode({"policy": chosen["policy"], "overlap": chosen["overlap"]})
-    graph.metadata_props.extend([*kept, onnx.StringStringEntryProto(key="tiling", value=text)])
+    new = [onnx.StringStringEntryProto(key=key, value=encode(value)) for key, value in entries.items()]
+    graph.metadata_props.extend([*kept, *new])
     write_bytes(artefact, graph.SerializeToString())
 
 
@@ -326,4 +334,5 @@ def _row(name: str, detector: TiledDetector, looks: Sequence[Mapping], dataset: 
         "recall": every["recall50"],
         "recall_32": below_32["recall50"],
         "recall_16": below_16["recall50"],
+        "threshold": None if result.threshold is None else round(float(result.threshold["score"]), 4),
     }
