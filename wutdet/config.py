@@ -702,8 +702,8 @@ class TilingConfig:
     out: Path = Path("runs/tiling")
     """Folder for what was measured, frame by frame; what is in it is not measured again."""
     embed: bool = False
-    """Write the choice, and the score threshold with the best F1 under it, into the artefact's metadata as well: they then
-    travel with the file."""
+    """Write the choice, and the score threshold with the best F1 under it, into the artefact's metadata as well, so
+    that they travel with the file."""
     save: Path | None = None
     """File for the choice; by default MODEL's name with .tiling.json, beside it, where --tile auto finds it."""
 
