@@ -108,6 +108,8 @@ def test_the_choice_travels_with_the_artefact(harbour, tmp_path):
     assert after(frame).to_records() == before(frame).to_records()
     with pytest.raises(UsageError, match="--embed writes into artefacts"):
         embed_choice(tmp_path / "last.pt", {"policy": "3x2", "overlap": 0.2})
+    with pytest.raises(UsageError, match="--embed writes into artefacts"):  # though there are no such data
+        run(TilingConfig(str(tmp_path / "last.pt"), str(tmp_path / "nothing"), embed=True))
 
 
 def test_a_run_that_was_killed_goes_on(harbour, tmp_path, monkeypatch):

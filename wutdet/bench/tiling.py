@@ -109,6 +109,8 @@ def run(config: TilingConfig) -> TilingResult:
     policies = _policies(config)
     if config.every < 1:
         raise UsageError(f"--every must be at least 1, received {config.every}")
+    if config.embed and config.model != "default":
+        _refuse_embedding(Path(config.model))  # before hours of measuring, not after
     dataset = load_dataset(config.data, format=config.format, classes=config.classes)
     dataset = dataset if config.split is None else dataset.in_split(config.split)
     dataset = dataset.select(np.arange(0, len(dataset), config.every))
@@ -157,6 +159,11 @@ def run(config: TilingConfig) -> TilingResult:
     return result
 
 
+def _refuse_embedding(model: Path) -> None:
+    if model.suffix.lower() not in ARTEFACT_SUFFIXES:
+        raise UsageError(f"--embed writes into artefacts (.onnx), received '{model.name}'", hint="leave --embed out")
+
+
 def embed_choice(artefact: Path, chosen: Mapping) -> None:
     """Writes the policy, its overlap and the score threshold that goes with it into an artefact's metadata.
 
@@ -166,8 +173,7 @@ def embed_choice(artefact: Path, chosen: Mapping) -> None:
     Raises:
         UsageError: not an artefact.
     """
-    if artefact.suffix.lower() not in ARTEFACT_SUFFIXES:
-        raise UsageError(f"--embed writes into artefacts (.onnx), received '{artefact.name}'", hint="leave --embed out")
+    _refuse_embedding(artefact)
     import onnx
 
     graph = onnx.load_model_from_string(artefact.read_bytes())

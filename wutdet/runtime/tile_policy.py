@@ -192,12 +192,10 @@ class TilePolicy:
             return tile_windows(frame_wh, policy.size, policy.overlap)
         rows = [replace(policy, zooms=(zoom,))._even_tiles(frame_wh, view, horizon) for zoom in policy.zooms]
         # Frames hardly larger than a tile: rows may be the same, or show the whole frame, which is looked at anyway.
-        first, whole = {}, (0, 0, *frame_wh)
-        for tile in np.concatenate(rows).tolist():
-            first.setdefault(tuple(tile))
+        tiles = dict.fromkeys(map(tuple, np.concatenate(rows).tolist()))
         if policy.kind == "horizon":
-            first.pop(whole, None)
-        return np.array(list(first), dtype=np.int32).reshape(-1, 4)
+            tiles.pop((0, 0, *frame_wh), None)
+        return np.array(list(tiles), dtype=np.int32).reshape(-1, 4)
 
     def _even_tiles(self, frame_wh: tuple[int, int], view: InputView, horizon: Horizon | None) -> np.ndarray:
         """int32 [T, 4]: the tiles of a grid, or of one row."""

@@ -18,14 +18,14 @@ from wutdet.runtime.horizon import Horizon, find_horizon
 from wutdet.runtime.merge import AGREEING_SHARE, BORDER_PX, MERGE_IOU, doubted, merge_passes
 from wutdet.runtime.tile_policy import InputView, TilePolicy
 
-#: Passes are not asked for boxes below this score, but where the detector's own threshold is lower.
-_LEAST_SCORE = 0.001
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from wutdet.runtime.detector import Detector
     from wutdet.runtime.metadata import ArtefactMetadata
+
+#: Passes are not asked for boxes below this score, unless the detector's own threshold is lower.
+_LEAST_SCORE = 0.001
 
 
 class TiledDetector:
