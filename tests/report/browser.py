@@ -21,6 +21,9 @@ _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no
 # The narrowest window that Chromium opens; narrower pages lie in a frame of a wider one.
 _LEAST_WINDOW = 500
 
+# With its encoding: without one the browser guesses, and a dash wrongly guessed is three letters wide.
+_HEAD = '<!DOCTYPE html><html><head><meta charset="utf-8"/></head>'
+
 # Runs in a page around the report, which lies in a frame of the wanted width, untouched, with its own policy.
 _MEASURE = """
 var frame = document.getElementById("frame");
@@ -51,7 +54,7 @@ def measure(page: Path, script: str, *, width: int, height: int = 900, scripts: 
     """
     text, sandbox = html.escape(page.read_text("utf-8")), "" if scripts else ' sandbox="allow-same-origin"'
     wrapper = (
-        '<!DOCTYPE html><html><body style="margin:0">'
+        f'{_HEAD}<body style="margin:0">'
         f'<iframe id="frame" style="border:0;width:{width}px;height:{height}px"{sandbox} srcdoc="{text}"></iframe>'
         f'<pre id="said"></pre><script>{_MEASURE % script}</script></body></html>'
     )
@@ -78,7 +81,7 @@ def screenshot(page: Path, file: Path, *, width: int, height: int, dark: bool = 
     if width < _LEAST_WINDOW:
         wrapper, text = file.with_suffix(".html"), html.escape(page.read_text("utf-8"))
         wrapper.write_text(
-            '<!DOCTYPE html><html><body style="margin:0">'
+            f'{_HEAD}<body style="margin:0">'
             f'<iframe style="border:0;width:{width}px;height:{height}px" srcdoc="{text}"></iframe></body></html>',
             "utf-8",
         )
