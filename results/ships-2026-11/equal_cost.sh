@@ -1,0 +1,21 @@
+#!/bin/bash
+# equal_cost.sh CHECKPOINT OUT NAME DATA VAL RENDERED: int8 artefacts of a checkpoint, measured on both sets. Those of
+# ultralytics' default (NAME def...) see whole frames at four sizes, and tiles at the smallest of them; ours see tiles.
+set -e
+checkpoint=$1 out=$2 name=$3 data=$4 val=$5 rendered=$6
+mkdir -p "$out"
+measure() { # SIZE POLICIES...
+  size=$1; shift
+  file=$out/$name-$size.onnx
+  [ -f "$file" ] || wutdet export "$checkpoint" --format int8 --imgsz "$size" --calib "$data" --calib-images 32 \
+    --gate "$val" --gate-images 8 --max-drop 1 -o "$file"
+  for set in val rendered; do
+    wutdet bench tiling "$file" "${!set}" --backend native --threads 1 --clock cpu --policies "$@" \
+      --out "$out/$name-$size-$set" --save "$out/$name-$size-$set.json"
+  done
+}
+tiles="none horizon horizon@1.5 horizon@1+2"
+measure 544x960 $tiles
+case $name in
+  def*) for size in 736x1280 1088x1920 1440x2560; do measure $size none; done ;;
+esac
