@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data stats": ("StatsConfig", "wutdet.dataset.stats:run"),
     "data advise": ("AdviseConfig", "wutdet.train.advise:run"),
     "train": ("TrainConfig", "wutdet.train.run:run"),
+    "average": ("AverageConfig", "wutdet.train.average:run"),
     "eval": ("EvalConfig", "wutdet.scorecard:run_eval"),
     "score": ("ScoreConfig", "wutdet.scorecard:run_score"),
     "export": ("ExportConfig", "wutdet.export.run:run"),
@@ -42,6 +43,7 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   data stats DATA            counts, sizes, density, scenes, conditions
   data advise DATA           input size, crops, head and recipe that fit the sizes of the ships, and why
   train DATA                 train a detector
+  average MODEL...           one checkpoint from several trainings of a network, often better than each
   eval MODEL [MODEL] DATA    score a checkpoint or artefact, or compare two
   score GT.json DT.json...   score COCO result files, or compare two
   export MODEL               make an ONNX artefact (fp32, int8, 4 bits) that passes its acceptance gate

@@ -14,8 +14,8 @@ measure() { # SIZE POLICIES...
       --out "$out/$name-$size-$set" --save "$out/$name-$size-$set.json"
   done
 }
-tiles="none horizon horizon@1.5 horizon@1+2"
-measure 544x960 $tiles
 case $name in
-  def*) for size in 736x1280 1088x1920 1440x2560; do measure $size none; done ;;
+  def*) measure 544x960 none horizon@1+2
+        for size in 736x1280 1088x1920 1440x2560; do measure $size none; done ;;
+  *) measure 544x960 none horizon horizon@1.5 horizon@1+2 ;;
 esac
