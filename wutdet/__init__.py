@@ -15,6 +15,7 @@ _PUBLIC = {
     "load_dataset": "wutdet.dataset.load",
     "Detections": "wutdet.detections",
     "Detector": "wutdet.runtime.detector",
+    "load_detector": "wutdet.runtime.load",
     "evaluate": "wutdet.evaluation.coco",
     "WutdetError": "wutdet.errors",
 }

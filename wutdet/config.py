@@ -425,8 +425,8 @@ class EvalConfig(AnalysisConfig):
     threads: int = 0
     """CPU threads; 0 means all cores."""
     backend: Literal["auto", "onnxruntime", "native", "torch"] = "auto"
-    """What runs the models: 'native' is wutdet's own engine; 'auto' takes onnxruntime for artefacts, torch for
-    checkpoints."""
+    """What runs the models: 'native' is wutdet's own engine; 'auto' takes it for artefacts with 8-bit activations,
+    onnxruntime for others, torch for checkpoints."""
     device: str = "auto"
     """For checkpoints: cpu, 0, ...; artefacts run on the CPU."""
     detections: Path | None = None
@@ -544,8 +544,9 @@ class DetectConfig:
     """Share of a tile that neighbouring tiles have in common."""
     threads: int = 0
     """CPU threads; 0 means all cores."""
-    backend: Literal["auto", "onnxruntime", "native"] = "auto"
-    """What runs the artefact: 'native' is wutdet's own engine; 'auto' takes onnxruntime."""
+    backend: Literal["auto", "onnxruntime", "native", "torch"] = "auto"
+    """What runs the model: 'native' is wutdet's own engine; 'auto' takes it for artefacts with 8-bit activations,
+    onnxruntime for others, torch for checkpoints."""
     save: Path | None = None
     """Folder (pictures) or .mp4 file (video) for annotated output."""
     coco: Path | None = None
@@ -710,7 +711,7 @@ class TilingConfig:
     threads: int = 0
     """CPU threads; 0 means all cores."""
     backend: Literal["auto", "onnxruntime", "native", "torch"] = "auto"
-    """What runs the model: 'native' is wutdet's own engine."""
+    """What runs the model: 'native' is wutdet's own engine; 'auto' as for 'detect'."""
     out: Path = Path("runs/tiling")
     """Folder for what was measured, frame by frame; what is in it is not measured again."""
     embed: bool = False

@@ -24,7 +24,6 @@ from wutdet.evaluation.model import (
     detect_all,
     detector_facts,
     leak_rate_text,
-    load_detector,
     to_coco_results,
 )
 from wutdet.evaluation.network_input import NetworkInput
@@ -34,6 +33,7 @@ from wutdet.evaluation.presets import PRESETS, preset
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 from wutdet.files import write_json
+from wutdet.runtime.load import load_detector
 from wutdet.runtime.saved_policy import SAVED
 from wutdet.runtime.tile_policy import NO_TILES
 
@@ -170,7 +170,7 @@ def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfi
         found = read_results(model, truth, np.asarray(category_ids(dataset)))
         facts = {"model": model, "input_size": config.imgsz}
         return Subject(model, found, facts, NetworkInput.of_long_side(config.imgsz))
-    detector = load_detector(model, _detector_options(config), tile=config.tile, tile_overlap=config.tile_overlap)
+    detector = load_detector(model, tile=config.tile, tile_overlap=config.tile_overlap, **_detector_options(config))
     # Before the long part, so that categories that do not fit are told at once.
     align_categories(Detections.empty(detector.category_names), dataset.category_names)
     detections = align_categories(detect_all(detector, dataset), dataset.category_names)

@@ -20,7 +20,7 @@ from wutdet.dataset.several import TRAINING_SPLITS, evaluation_frames, training_
 from wutdet.detections import Detections
 from wutdet.errors import UsageError, WutdetError
 from wutdet.evaluation.categories import align_categories
-from wutdet.evaluation.model import load_detector
+from wutdet.runtime.load import load_detector
 
 if TYPE_CHECKING:
     from wutdet.runtime.detector import Detector
@@ -155,7 +155,7 @@ def read_inputs(
     for pair in models:
         stem = Path(pair.model).stem
         with about(pair.text):
-            detector = load_detector(pair.model, detector_options, tile=tile, tile_overlap=tile_overlap)
+            detector = load_detector(pair.model, tile=tile, tile_overlap=tile_overlap, **detector_options)
         for one in tests:  # before the long part, so that categories that do not fit are told at once
             with about(pair.text, one.given):
                 align_categories(Detections.empty(detector.category_names), one.test.category_names)

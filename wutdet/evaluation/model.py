@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco import evaluate
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes
-from wutdet.runtime.saved_policy import policy_for
 from wutdet.runtime.tiling import TiledDetector
 
 if TYPE_CHECKING:
@@ -55,27 +54,6 @@ def evaluate_model(
     detections = align_categories(detect_all(detector, dataset, progress=progress), dataset.category_names)
     result = evaluate(dataset, detections, preset=preset).with_protocol(**detector_facts(detector, dataset.size_wh))
     return detections, replace(result, schema=SCHEMA)
-
-
-def load_detector(
-    model: str, options: Mapping, *, tile: str | int = "none", tile_overlap: float = 0.2
-) -> Detector | TiledDetector:
-    """The detector of a model, on tiles where ``tile`` is not ``none``.
-
-    Args:
-        model: file or released name.
-        options: keyword arguments of ``wutdet.Detector``.
-        tile, tile_overlap: a tile policy as ``wutdet.runtime.saved_policy.policy_for`` reads it.
-
-    Raises:
-        ModelError: the model cannot be found or read.
-        UsageError: options, a tile or an overlap that cannot be.
-    """
-    from wutdet.runtime.detector import Detector
-
-    detector = Detector(model, **options)
-    policy = policy_for(tile, tile_overlap, detector)
-    return detector if policy.kind == "none" else TiledDetector(detector, policy)
 
 
 def detector_facts(detector: Detector | TiledDetector, sizes_wh: np.ndarray | None = None) -> dict:

@@ -216,7 +216,8 @@ def score_artefact(file: Path, dataset: Dataset) -> EvaluationResult:
     from wutdet.evaluation.model import evaluate_model
     from wutdet.runtime.detector import Detector
 
-    detector = Detector(file, conf=0.001, max_det=100)
+    # A stock runtime: the gate speaks for whoever takes the file, with whatever they run it on.
+    detector = Detector(file, backend="onnxruntime", conf=0.001, max_det=100)
     log.info("scoring %s on %d frames", detector.metadata.weight_format, len(dataset))
     return evaluate_model(detector, dataset)[1]
 

@@ -19,9 +19,8 @@ from wutdet.config import DetectConfig
 from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
 from wutdet.files import write_json
-from wutdet.runtime.detector import Detector
 from wutdet.runtime.draw import annotated_output, draw_boxes
-from wutdet.runtime.saved_policy import policy_for
+from wutdet.runtime.load import load_detector
 from wutdet.runtime.sources import Frame, Source, open_source
 from wutdet.runtime.tiling import TiledDetector
 
@@ -81,26 +80,26 @@ def run(config: DetectConfig) -> DetectResult:
     """
     if config.stride < 1:
         raise UsageError(f"--stride must be at least 1, received {config.stride}")
-    detector = Detector(
+    detector = load_detector(
         config.model,
+        tile=config.tile,
+        tile_overlap=config.tile_overlap,
         threads=config.threads,
         backend=config.backend,
         conf=config.conf,
         iou=config.iou,
         max_det=config.max_det,
     )
-    policy = policy_for(config.tile, config.tile_overlap, detector)
-    if policy.kind != "none":
-        detector = TiledDetector(detector, policy)
     source = open_source(config.source)
     writer = None if config.save is None else annotated_output(config.save, source, config.stride)
     log.info(
-        "%s on %s, score threshold %.3f, input %d%s",
+        "%s (%s) on %s, score threshold %.3f, input %d%s",
         detector.path.name,
+        detector.backend.name,
         config.source,
         detector.threshold,
         detector.imgsz,
-        "" if policy.kind == "none" else f", tiles: {policy}, and the whole frame",
+        f", tiles: {detector.policy}, and the whole frame" if isinstance(detector, TiledDetector) else "",
     )
     times, boxes, unreadable = [], 0, []
     coco_results: list[dict] = []

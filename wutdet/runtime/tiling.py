@@ -95,6 +95,11 @@ class TiledDetector:
         return self.detector.metadata
 
     @property
+    def backend(self):
+        """What runs the model."""
+        return self.detector.backend
+
+    @property
     def path(self) -> Path:
         """File of the model."""
         return self.detector.path

@@ -40,7 +40,7 @@ def average_precision(variant: Variant, data: str) -> float | None:
     dataset = load_dataset(data)
     if (np.asarray(dataset.split.codes) >= 0).any():
         dataset = dataset.in_split("val")
-    detector = Detector(variant.artefact.file, conf=0.001, max_det=100)
+    detector = Detector(variant.artefact.file, backend="onnxruntime", conf=0.001, max_det=100)
     detector.backend = _Backend(variant, detector.backend)
     log.info("%s, %s: scoring %d frames", variant.engine, variant.number_format, len(dataset))
     return evaluate_model(detector, dataset)[1].stats["AP"]
