@@ -160,6 +160,17 @@ def test_artefact_without_metadata_is_an_error(tmp_path):
     assert "export" in error.value.hint
 
 
+def test_auto_takes_the_native_engine_for_8_bit_activations_only(tmp_path, artefact):
+    """Float networks are faster on onnxruntime; so is nothing that the engine has no plan for, or does not know."""
+    assert Detector(artefact("yolo26n", "nms", "fp32")).backend.name == "onnxruntime"
+    assert Detector(artefact("yolo26n", "nms", "int8")).backend.name == "native"
+    assert Detector(artefact("yolo26n", "nms", "int8"), backend="onnxruntime").backend.name == "onnxruntime"
+    unknown = constant_model(tmp_path / "any.onnx", [[0, 0, 9, 9, 0.9, 0]])  # of any size: not for the engine
+    with pytest.raises(ModelError, match="native engine"):
+        Detector(unknown, backend="native")
+    assert Detector(unknown).backend.name == "onnxruntime"
+
+
 def test_fixed_size_and_backend_are_respected(tmp_path):
     file = constant_model(tmp_path / "m.onnx", [[0, 0, 9, 9, 0.9, 0]], size=(320, 320))
     with pytest.raises(ModelError, match="fixed at 320x320"):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import cv2
 import numpy as np
 import pytest
 
+import wutdet
 from wutdet.boxes import box_iou
+from wutdet.config import DetectConfig
+from wutdet.runtime.detect import run as run_detect
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.model_files import find_model, released_artefacts
 from wutdet.runtime.saved_policy import policy_for
@@ -43,3 +49,21 @@ def test_large_ships_of_a_rendered_frame_are_found(name, backend):
         wanted += len(large)
         found += int((box_iou(large, boxes).max(axis=1, initial=0) > 0.5).sum())
     assert wanted >= 2 and found >= 0.5 * wanted
+
+
+def test_a_detector_is_loaded_as_the_command_line_runs_it(tmp_path, monkeypatch):
+    """The tiles and the threshold of the file, on the native engine, with the boxes that ``wutdet detect`` prints."""
+    spec = SequenceSpec(seed=5, index=0, scene="port", conditions=(), size_wh=(960, 576), stride_s=2.0)
+    picture = tmp_path / "port.png"
+    cv2.imwrite(str(picture), render_frame(spec, 0).image)
+    detector = wutdet.load_detector(threads=1)
+    assert (str(detector.policy), detector.backend.name) == ("horizon@1+2", "native")
+    printed = tmp_path / "boxes.json"
+    run_detect(DetectConfig(source=str(picture), threads=1, coco=printed, quiet=True))
+    found = detector(cv2.imread(str(picture)))
+    rows = [[*row["bbox"], row["score"]] for row in json.loads(printed.read_text())]
+    assert len(rows) > 0
+    assert sorted(rows) == sorted([*row["bbox"], row["score"]] for row in found.to_coco(np.array([1])))
+    assert type(wutdet.load_detector(tile="none")) is Detector
+    monkeypatch.setenv("WUTDET_ENGINE", "generic")  # no plan: the interpreter is no match for onnxruntime
+    assert Detector(threads=1).backend.name == "onnxruntime"
