@@ -281,7 +281,8 @@ def test_a_policy_file_may_be_named(tmp_path):
     assert policy_for(str(file), 0.1, detector_at(tmp_path / "m.onnx")) == TilePolicy("horizon", (2, 1), 0.4)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000, '{"schema": "other", "chosen": {"policy": "3x2", "overlap": 0.2}}',
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000,
+                                  '{"schema": "other", "chosen": {"policy": "3x2", "overlap": 0.2}}',
                                   json.dumps({"schema": SCHEMA, "chosen": {"policy": "3x2"}})])  # fmt: skip
 def test_other_files_are_no_policies(tmp_path, text):
     file = tmp_path / "p.json"
