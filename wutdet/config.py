@@ -713,10 +713,10 @@ class TilingConfig:
     backend: Literal["auto", "onnxruntime", "native", "torch"] = "auto"
     """What runs the model: 'native' is wutdet's own engine; 'auto' as for 'detect'."""
     out: Path = Path("runs/tiling")
-    """Folder for what was measured, frame by frame; what is in it is not measured again."""
+    """Folder for what was measured of one model on one choice of frames; what is in it is not measured again."""
     embed: bool = False
     """Write the choice, and the score threshold with the best F1 under it, into the artefact's metadata as well, so
-    that they travel with the file."""
+    that they travel with the file. Released models are copied first: their files belong to the installed package."""
     save: Path | None = None
     """File for the choice; by default MODEL's name with .tiling.json, beside it, where --tile auto finds it."""
 

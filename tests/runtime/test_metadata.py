@@ -92,9 +92,24 @@ def test_reads_what_ultralytics_writes():
     assert metadata.extra == {"head": "Detect"}
 
 
+@pytest.mark.parametrize("text", ["{[1]: 2}", "{{1}}", "[" * 200_000, "1" * 5000, "1 +", "\0"])
+def test_what_no_language_can_read_is_text(text):
+    """Files of strangers: literal_eval and json raise more than they promise."""
+    assert decode(text) == text
+    metadata = ArtefactMetadata.from_props({"names": "['ship']", "imgsz": "[64, 64]", "notes": text})
+    assert metadata.extra == {"notes": text}
+
+
 @pytest.mark.parametrize(
     ("props", "message"),
-    [({}, "names"), ({"names": "[]", "imgsz": "[1, 1]"}, "names"), ({"names": '{"0": "ship"}'}, "imgsz")],
+    [
+        ({}, "names"),
+        ({"names": "[]", "imgsz": "[1, 1]"}, "names"),
+        ({"names": '{"0": "ship"}'}, "imgsz"),
+        ({"names": '{"ship": "a"}', "imgsz": "[1, 1]"}, "names"),
+        ({"names": "{(0,): 'a'}", "imgsz": "[1, 1]"}, "names"),
+        ({"names": "{[1]: 2}", "imgsz": "[1, 1]"}, "names"),
+    ],
 )
 def test_metadata_without_names_or_size_is_an_error(props, message):
     with pytest.raises(ModelError, match=message) as error:

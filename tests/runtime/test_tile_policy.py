@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wutdet.errors import DataError, UsageError
+from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.runtime.horizon import Horizon
 from wutdet.runtime.metadata import ArtefactMetadata
-from wutdet.runtime.saved_policy import SCHEMA, policy_file, policy_for, read_policy
+from wutdet.runtime.saved_policy import SCHEMA, model_facts, policy_file, policy_for, read_policy
 from wutdet.runtime.tile_policy import AUTO_SCALE, InputView, TilePolicy
 
 SQUARE, WIDE, ANY = InputView(640, 640), InputView(960, 544), InputView(640, 640, fixed=False)
@@ -165,13 +165,17 @@ def test_auto_without_a_saved_policy_goes_by_the_frame(frame_wh, view):
 # --- saved with the model --------------------------------------------------------------------------------------
 
 
-def detector_at(path, tiling=None):
-    metadata = ArtefactMetadata(names=("ship",), imgsz_hw=(640, 640), tiling=tiling or {})
-    return SimpleNamespace(path=path, metadata=metadata)
+def detector_at(path, tiling=None, content=b"weights", imgsz=640, **metadata):
+    """What policies need of a detector; its file is a checkpoint, or an ONNX file of one unknown field (15)."""
+    path.write_bytes(b"\x7a" + bytes([len(content)]) + content if path.suffix == ".onnx" else content)
+    known = ArtefactMetadata(names=("ship",), imgsz_hw=(imgsz, imgsz), tiling=tiling or {}, **metadata)
+    return SimpleNamespace(path=path, metadata=known, imgsz=imgsz)
 
 
-def save(file, policy="3x2", overlap=0.25):
-    file.write_text(json.dumps({"schema": SCHEMA, "chosen": {"policy": policy, "overlap": overlap}, "rows": []}))
+def save(file, policy="3x2", overlap=0.25, protocol=None):
+    chosen = {"policy": policy, "overlap": overlap}
+    content = {"schema": SCHEMA, "chosen": chosen, "rows": [], "protocol": protocol or {}}
+    file.write_text(json.dumps(content))
     return file
 
 
@@ -183,14 +187,93 @@ def test_auto_takes_the_file_beside_the_model_then_the_metadata_then_the_rule(tm
     assert "no measured policy" in caplog.text
     with_metadata = detector_at(model, {"policy": "horizon", "overlap": 0.3})
     assert policy_for("auto", 0.1, with_metadata) == TilePolicy("horizon", (0, 1), 0.3)
-    save(policy_file(model))
+    save(policy_file(model), protocol=model_facts(with_metadata))
     assert policy_for("auto", 0.1, with_metadata) == TilePolicy("grid", (3, 2), 0.25)
     assert policy_for("640", 0.1, with_metadata) == TilePolicy("pixels", (640, 640), 0.1)
     assert policy_for("saved", 0.1, with_metadata) == TilePolicy("grid", (3, 2), 0.25)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     policy_file(model).unlink()
     assert policy_for("saved", 0.1, with_metadata) == TilePolicy("horizon", (0, 1), 0.3)
     assert policy_for("saved", 0.1, detector_at(model)) == TilePolicy("none", overlap=0.1)
     assert policy_for("none", 0.1, with_metadata) == TilePolicy("none", overlap=0.1)
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"content": b"trained again"}, {"imgsz": 320}],
+    ids=["the same name after another training", "another input size"],
+)
+def test_a_file_that_was_measured_with_another_model_is_not_used(tmp_path, caplog, change):
+    model = tmp_path / "best.pt"
+    save(policy_file(model), protocol=model_facts(detector_at(model)))
+    assert policy_for("saved", 0.1, detector_at(model)) == TilePolicy("grid", (3, 2), 0.25)
+    assert not warnings_of(caplog)
+    other = detector_at(model, {"policy": "horizon", "overlap": 0.3}, **change)
+    for _ in range(2):
+        assert policy_for("saved", 0.1, other) == TilePolicy("horizon", (0, 1), 0.3)
+    bare = detector_at(model, **change)
+    assert [policy_for(text, 0.1, bare).kind for text in ("saved", "auto")] == ["none", "auto"]
+    (warning,) = warnings_of(caplog)
+    assert "another model" in warning and "best.tiling.json" in warning and "wutdet bench tiling" in warning
+    # Named by the user, it counts.
+    assert policy_for(str(policy_file(model)), 0.1, other) == TilePolicy("grid", (3, 2), 0.25)
+
+
+def test_a_checkpoint_and_its_export_share_a_name_but_not_a_policy(tmp_path, caplog):
+    checkpoint, artefact = (detector_at(tmp_path / name) for name in ("best.pt", "best.onnx"))
+    assert policy_file(checkpoint.path) == policy_file(artefact.path)
+    save(policy_file(artefact.path), protocol=model_facts(checkpoint))
+    assert policy_for("saved", 0.1, artefact).kind == "none"
+    assert policy_for("saved", 0.1, checkpoint).kind == "grid"
+    assert len(warnings_of(caplog)) == 1
+
+
+def test_a_file_older_than_digests_goes_by_what_it_says(tmp_path, caplog):
+    facts = {"made": "2026-11-02", "format": "int8", "input": "640x640"}
+    saved = {"date": "2026-11-02", "weight_format": "int8"}
+    model = tmp_path / "best.onnx"
+    save(policy_file(model), protocol=facts)
+    for _ in range(2):
+        assert policy_for("saved", 0.1, detector_at(model, **saved)).kind == "grid"
+    (warning,) = warnings_of(caplog)
+    assert "too old to say for which model" in warning and "wutdet bench tiling" in warning
+    for change in ({"date": "2026-11-03"}, {"weight_format": "fp32"}, {"imgsz": 320}):
+        assert policy_for("saved", 0.1, detector_at(model, **{**saved, **change})).kind == "none"
+    assert sum("another model" in text for text in warnings_of(caplog)) == 3
+
+
+NO_CHOICES = [
+    {"policy": "3x2", "overlap": None},
+    {"policy": "3x2", "overlap": "0.2"},
+    {"policy": "3x2", "overlap": [0.2]},
+    {"policy": "3x2", "overlap": True},
+    {"policy": "3x2", "overlap": 7},
+    {"policy": "3x2", "overlap": 10**400},
+    {"policy": "3x2", "overlap": float("nan")},
+    {"policy": None, "overlap": 0.2},
+    {"policy": "9" * 5000, "overlap": 0.2},
+    {"policy": "wide", "overlap": 0.2},
+    {"policy": "3x2"},
+    "3x2",
+    ["3x2", 0.2],
+]
+
+
+@pytest.mark.parametrize("chosen", NO_CHOICES, ids=lambda chosen: str(chosen)[:40])
+def test_a_choice_that_is_none_is_an_error_with_a_place(tmp_path, chosen):
+    model = tmp_path / "a.onnx"
+    with pytest.raises(ModelError, match="not a tile policy") as error:
+        policy_for("saved", 0.1, detector_at(model, chosen))
+    assert error.value.file == str(model) and "--tile none" in error.value.hint
+    policy_file(model).write_text(json.dumps({"schema": SCHEMA, "chosen": chosen}))
+    for text in ("auto", str(policy_file(model))):
+        with pytest.raises(DataError, match="not a tile policy") as error:
+            policy_for(text, 0.1, detector_at(model))
+        assert error.value.file == str(policy_file(model))
 
 
 def test_a_policy_file_may_be_named(tmp_path):
@@ -198,7 +281,8 @@ def test_a_policy_file_may_be_named(tmp_path):
     assert policy_for(str(file), 0.1, detector_at(tmp_path / "m.onnx")) == TilePolicy("horizon", (2, 1), 0.4)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "other", "chosen": {"policy": "3x2", "overlap": 0.2}}',
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 200_000,
+                                  '{"schema": "other", "chosen": {"policy": "3x2", "overlap": 0.2}}',
                                   json.dumps({"schema": SCHEMA, "chosen": {"policy": "3x2"}})])  # fmt: skip
 def test_other_files_are_no_policies(tmp_path, text):
     file = tmp_path / "p.json"

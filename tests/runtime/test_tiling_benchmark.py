@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from tiny_detectors import IMGSZ, shared_artefact, smooth_picture
 
@@ -14,8 +15,10 @@ from wutdet import cli
 from wutdet.bench.merge import run_merge, seen_boxes
 from wutdet.bench.tiling import best_within, embed_choice, mark_front, run
 from wutdet.config import DetectConfig, EvalConfig, TilingConfig
-from wutdet.errors import DataError, UsageError
+from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.runtime.detector import Detector
+from wutdet.runtime.model_digest import model_digest
+from wutdet.runtime.model_files import find_model
 from wutdet.runtime.saved_policy import policy_file, policy_for
 from wutdet.runtime.tile_policy import TilePolicy
 from wutdet.runtime.tiling import TiledDetector
@@ -108,8 +111,98 @@ def test_the_choice_travels_with_the_artefact(harbour, tmp_path):
     assert after(frame).to_records() == before(frame).to_records()
     with pytest.raises(UsageError, match="--embed writes into artefacts"):
         embed_choice(tmp_path / "last.pt", {"policy": "3x2", "overlap": 0.2})
-    with pytest.raises(UsageError, match="--embed writes into artefacts"):  # though there are no such data
-        run(TilingConfig(str(tmp_path / "last.pt"), str(tmp_path / "nothing"), embed=True))
+
+
+def test_embedding_is_refused_before_measuring(tmp_path):
+    nothing = str(tmp_path / "nothing")  # there are no such data
+    (tmp_path / "last.pt").write_bytes(b"")
+    with pytest.raises(UsageError, match="--embed writes into artefacts"):
+        run(TilingConfig(str(tmp_path / "last.pt"), nothing, embed=True))
+    with pytest.raises(ModelError, match="no such model"):
+        run(TilingConfig("ship-x.int8", nothing, embed=True))
+    for name in ("default", "ship-n.int8"):
+        with pytest.raises(UsageError, match=r"'ship-n.int8.onnx', a file of the installed package") as error:
+            run(TilingConfig(name, nothing, embed=True))
+        assert error.value.hint.startswith("copy that file") and error.value.file == str(find_model(name))
+
+
+def test_measuring_again_after_embedding_finds_what_was_measured(harbour, tmp_path, monkeypatch):
+    model, data = harbour
+    moved = tmp_path / "moved.onnx"
+    moved.write_bytes(model.read_bytes())
+    once = options((moved, data), tmp_path / "out", policies=("none", "2x1"), embed=True)
+    first = run(once)
+    assert moved.read_bytes() != model.read_bytes()
+    monkeypatch.setattr(TiledDetector, "__call__", lambda *_: pytest.fail("a frame was looked at again"))
+    again = run(once)
+    assert again.rows == first.rows and again.protocol == first.protocol
+    assert again.protocol["model_digest"] == model_digest(model)
+    # The file beside the model still counts: it is this model's, whatever the metadata say.
+    assert str(policy_for("saved", 0.4, Detector(moved))) == first.chosen["policy"]
+
+
+def another_model(model, folder):
+    """The same name, date, format, input and metadata: trained again."""
+    graph = onnx.load(model)
+    bias = next(one for one in graph.graph.initializer if one.name.endswith("bias") and len(one.dims) == 1)
+    bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
+    (folder / "again").mkdir()
+    onnx.save(graph, folder / "again" / model.name)
+    return {"model": str(folder / "again" / model.name)}
+
+
+def another_limit(model, folder):
+    graph = onnx.load(model)
+    graph.metadata_props.add(key="max_scale", value="1.0")
+    (folder / "limit").mkdir()
+    onnx.save(graph, folder / "limit" / model.name)
+    return {"model": str(folder / "limit" / model.name)}
+
+
+def other_frames(data, folder):
+    """As many frames of the same names, in a data set of the same name: of other pictures."""
+    (folder / "images").mkdir()
+    for file in (data.parent / "images").iterdir():
+        picture = cv2.imread(str(file))
+        picture[:40] = 0
+        cv2.imwrite(str(folder / "images" / file.name), picture)
+    (folder / data.name).write_bytes(data.read_bytes())
+    return {"data": str(folder / data.name)}
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("model_digest", lambda model, data, folder: another_model(model, folder)),
+        ("max_scale", lambda model, data, folder: another_limit(model, folder)),
+        ("category", lambda model, data, folder: {"category": "ship"}),
+        ("classes", lambda model, data, folder: {"classes": "keep"}),
+        ("head", lambda model, data, folder: {"head": "nms"}),
+        ("frames_digest", lambda model, data, folder: other_frames(data, folder)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_folder_keeps_to_one_model_and_its_frames(harbour, tmp_path, what, change):
+    first = options(harbour, tmp_path / "out", policies=("none",), save=tmp_path / "c.json")
+    run(first)
+    before = (tmp_path / "out" / "frames.jsonl").read_bytes()
+    with pytest.raises(DataError, match="measurements of something else") as error:
+        run(replace(first, **change(*harbour, tmp_path)))
+    assert error.value.message.count(f"'{what}'") == 2 and "--out" in error.value.hint  # what is held, what is asked
+    assert "'iou'" not in error.value.message
+    assert (tmp_path / "out" / "frames.jsonl").read_bytes() == before
+
+
+def test_a_folder_keeps_to_one_part_of_the_frames_and_one_input(checkpoints, dataset_file, tmp_path):
+    """Of a checkpoint, whose file says neither date nor input; both splits and every second frame are two frames."""
+    known = {"policies": ("none",), "threads": 1, "out": tmp_path / "out", "save": tmp_path / "c.json", "imgsz": 64}
+    first = TilingConfig(str(checkpoints["yolo26n"]), str(dataset_file), split="val", every=2, **known)
+    assert run(first).protocol["frames"] == 2
+    assert run(first).protocol["input"] == "64x64"
+    for change, what in (({"imgsz": 96}, "'input': '96x96'"), ({"split": "train", "every": 3}, "frames_digest")):
+        with pytest.raises(DataError, match="measurements of something else") as error:
+            run(replace(first, **change))
+        assert what in error.value.message
 
 
 def test_a_run_that_was_killed_goes_on(harbour, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ further policies can be added.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,15 +32,24 @@ from wutdet.evaluation.protocol import ALL, View
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 from wutdet.files import write_bytes, write_json
 from wutdet.runtime.metadata import encode
-from wutdet.runtime.model_files import ARTEFACT_SUFFIXES
-from wutdet.runtime.saved_policy import SCHEMA, policy_file
+from wutdet.runtime.model_digest import split_metadata
+from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model
+from wutdet.runtime.saved_policy import SCHEMA, model_facts, policy_file
 from wutdet.runtime.tile_policy import TilePolicy
 from wutdet.runtime.tiling import TiledDetector
+
+if TYPE_CHECKING:
+    from wutdet.runtime.detector import Detector
 
 log = logging.getLogger(__name__)
 
 _BINS = (ALL, View("<32", 0, 32**2), View("<16", 0, 16**2))
-_FACTS = ("file", "made", "format", "data", "frames", "conf", "iou", "max_det", "overlap", "threads", "backend")
+#: What measurements depend on.
+_FACTS = (
+    *("file", "model_digest", "made", "format", "input", "max_scale", "head", "category"),
+    *("data", "classes", "frames", "frames_digest"),
+    *("conf", "iou", "max_det", "overlap", "threads", "backend"),
+)
 _SECONDS_BETWEEN_NEWS = 10
 
 
@@ -47,7 +58,7 @@ class TilingResult:
     """The curve.
 
     Attributes:
-        protocol: model, data, frames, thresholds, threads.
+        protocol: the model (with ``wutdet.runtime.saved_policy.model_facts``), data, frames, thresholds, threads.
         machine: what the times depend on.
         rows: one per policy, fastest first: policy, passes (mean per frame), scale (median, input pixels per frame
             pixel that tiles show), ms, p95_ms, cpu_ms (medians of wall and CPU time), AP, AP50, AP_32, AP_16, recall,
@@ -102,39 +113,41 @@ def run(config: TilingConfig) -> TilingResult:
     """Measures the policies on the frames that the output folder does not hold yet, and writes the choice.
 
     Raises:
-        UsageError: a policy, a limit or an option that cannot be.
-        ModelError: the model cannot be read.
+        UsageError: a policy, a limit or an option that cannot be; ``embed`` for what is no artefact of the caller's.
+        ModelError: the model cannot be found or read.
         DataError: the data cannot be read, has no frames, or the folder holds measurements of something else.
     """
     policies = _policies(config)
     if config.every < 1:
         raise UsageError(f"--every must be at least 1, received {config.every}")
-    if config.embed and config.model != "default":
-        _refuse_embedding(Path(config.model))  # before hours of measuring, not after
+    if config.embed:
+        _refuse_embedding(config.model)  # before hours of measuring, not after
     dataset = load_dataset(config.data, format=config.format, classes=config.classes)
     dataset = dataset if config.split is None else dataset.in_split(config.split)
     dataset = dataset.select(np.arange(0, len(dataset), config.every))
     if not len(dataset):
         raise DataError("no frames to measure on", file=config.data)
-    detectors = _detectors(config, policies)
-    first = next(iter(detectors.values()))
-    align_categories(Detections.empty(first.category_names), dataset.category_names)
+    detector = _detector(config)
+    detectors = {name: TiledDetector(detector, policy) for name, policy in policies.items()}
+    align_categories(Detections.empty(detector.category_names), dataset.category_names)
     facts = machine()
     protocol = {
         "model": config.model,
-        "file": first.path.name,
-        "made": first.metadata.date,
-        "format": first.metadata.weight_format,
-        "input": f"{first.view.width}x{first.view.height}",
+        **model_facts(detector),
+        "max_scale": detector.max_scale,
+        "head": config.head,
+        "category": config.category,
         "data": dataset.name or config.data,
+        "classes": config.classes,
         "frames": len(dataset),
+        "frames_digest": frames_digest(dataset),
         "boxes": int((~dataset.ignore).sum()),
-        "conf": first.threshold,
+        "conf": detector.threshold,
         "iou": config.iou,
         "max_det": config.max_det,
         "overlap": config.overlap,
         "threads": config.threads,
-        "backend": first.detector.backend.name,
+        "backend": detector.backend.name,
     }
     looks = _look_at_all(detectors, dataset, config.out, protocol)
     clock = {"wall": "ms", "cpu": "cpu_ms"}[config.clock]
@@ -151,40 +164,74 @@ def run(config: TilingConfig) -> TilingResult:
         "clock": config.clock,
         "threshold": best["threshold"],
     }
-    file = policy_file(first.path) if config.save is None else config.save
+    file = policy_file(detector.path) if config.save is None else config.save
     result = TilingResult(protocol, facts, rows, chosen, file)
     write_json(file, result.to_json())
     if config.embed:
-        embed_choice(first.path, chosen)
+        embed_choice(detector.path, chosen)
     return result
 
 
-def _refuse_embedding(model: Path) -> None:
-    if model.suffix.lower() not in ARTEFACT_SUFFIXES:
-        raise UsageError(f"--embed writes into artefacts (.onnx), received '{model.name}'", hint="leave --embed out")
+def _refuse_embedding(model: str) -> None:
+    found = find_model(model)
+    if not Path(model).is_file():
+        raise UsageError(
+            f"--embed would write into '{found.name}', a file of the installed package, which the next installation "
+            "replaces",
+            file=found,
+            hint="copy that file and name the copy as MODEL, or leave --embed out",
+        )
+    _refuse_other_than_artefacts(found)
+
+
+def _refuse_other_than_artefacts(file: Path) -> None:
+    if file.suffix.lower() not in ARTEFACT_SUFFIXES:
+        raise UsageError(f"--embed writes into artefacts (.onnx), received '{file.name}'", hint="leave --embed out")
 
 
 def embed_choice(artefact: Path, chosen: Mapping) -> None:
     """Writes the policy, its overlap and the score threshold that goes with it into an artefact's metadata.
 
     Tiles find more of everything, and of what is no ship too, than the whole frames that an export chose its threshold
-    on. All else in the file stays as it is.
+    on. All else in the file stays as it is, byte for byte, and so does its ``model_digest``.
 
     Raises:
         UsageError: not an artefact.
+        ModelError: an artefact by name only.
     """
-    _refuse_embedding(artefact)
+    _refuse_other_than_artefacts(artefact)
     import onnx
 
-    graph = onnx.load_model_from_string(artefact.read_bytes())
+    network, metadata = split_metadata(artefact.read_bytes(), artefact)
     entries = {"tiling": {"policy": chosen["policy"], "overlap": chosen["overlap"]}}
     if chosen.get("threshold") is not None:
         entries["threshold"] = round(chosen["threshold"], 4)
-    kept = [entry for entry in graph.metadata_props if entry.key not in entries]
-    del graph.metadata_props[:]
+    props = onnx.load_model_from_string(metadata).metadata_props
+    kept = [entry for entry in props if entry.key not in entries]
     new = [onnx.StringStringEntryProto(key=key, value=encode(value)) for key, value in entries.items()]
-    graph.metadata_props.extend([*kept, *new])
-    write_bytes(artefact, graph.SerializeToString())
+    write_bytes(artefact, network + onnx.ModelProto(metadata_props=[*kept, *new]).SerializeToString())
+
+
+def frames_digest(dataset: Dataset) -> str:
+    """16 hexadecimal digits over the frames in their order: names, sizes in pixels and sizes of the files in bytes.
+
+    Pictures are not read: of thousands of them, that would take longer than to print figures measured before.
+
+    Raises:
+        DataError: a frame's file is absent.
+    """
+    digest = hashlib.sha256()
+    for row, (width, height) in enumerate(dataset.size_wh.tolist()):
+        try:
+            size = dataset.image_file(row).stat().st_size
+        except OSError as error:
+            raise DataError(
+                f"this frame cannot be read ({error.strerror})",
+                file=dataset.image_file(row),
+                hint="'wutdet data audit' lists all such frames",
+            ) from error
+        digest.update(f"{dataset.path[row]}\0{width} {height} {size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
 
 
 def mark_front(rows: Sequence[Mapping], metric: str, clock: str = "ms") -> list[dict]:
@@ -225,10 +272,10 @@ def _policies(config: TilingConfig) -> dict[str, TilePolicy]:
     return policies
 
 
-def _detectors(config: TilingConfig, policies: Mapping[str, TilePolicy]) -> dict[str, TiledDetector]:
+def _detector(config: TilingConfig) -> Detector:
     from wutdet.runtime.detector import Detector
 
-    detector = Detector(
+    return Detector(
         config.model,
         threads=config.threads,
         backend=config.backend,
@@ -239,7 +286,6 @@ def _detectors(config: TilingConfig, policies: Mapping[str, TilePolicy]) -> dict
         category=config.category,
         head=config.head,
     )
-    return {name: TiledDetector(detector, policy) for name, policy in policies.items()}
 
 
 def _look_at_all(
@@ -299,8 +345,10 @@ def _same_settings(folder: Path, protocol: Mapping) -> Path:
     file = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)
     if file.is_file() and (before := json.loads(file.read_text("utf-8"))) != settings:
+        holds = {key: value for key, value in before.items() if key not in settings or settings[key] != value}
+        asked = {key: value for key, value in settings.items() if key not in before or before[key] != value}
         raise DataError(
-            f"this folder holds measurements of something else: {before}, now {settings}",
+            f"this folder holds measurements of something else: {holds}, now asked: {asked}",
             file=file,
             hint="name another folder with --out",
         )

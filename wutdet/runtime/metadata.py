@@ -27,14 +27,14 @@ class _Unparsed:
 def _as_json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _Unparsed
 
 
 def _as_python(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: {[1]: 2}
         return _Unparsed
 
 
@@ -146,7 +146,14 @@ class ArtefactMetadata:
         hint = "export it again with 'wutdet export' (or ultralytics); the metadata says the classes and the input size"
         names = values.pop("names", None)
         if isinstance(names, Mapping):
-            names = [names[key] for key in sorted(names, key=int)]
+            try:
+                names = [names[key] for key in sorted(names, key=int)]
+            except (TypeError, ValueError) as error:
+                raise ModelError(
+                    f"the metadata's 'names' must have category numbers as keys, found {list(names)[:5]}",
+                    file=file or None,
+                    hint=hint,
+                ) from error
         if not isinstance(names, (list, tuple)) or not names:
             raise ModelError("the metadata has no 'names': not a detector artefact", file=file or None, hint=hint)
         imgsz = values.pop("imgsz", None)
