@@ -718,7 +718,8 @@ class TilingConfig:
     """Write the choice, and the score threshold with the best F1 under it, into the artefact's metadata as well, so
     that they travel with the file. Released models are copied first: their files belong to the installed package."""
     save: Path | None = None
-    """File for the choice; by default MODEL's name with .tiling.json, beside it, where --tile auto finds it."""
+    """File for the choice; by default MODEL's name with .tiling.json, beside it, where --tile auto finds it (for models
+    that are installed with wutdet: in OUT)."""
 
 
 @dataclass(frozen=True)

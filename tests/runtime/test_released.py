@@ -14,7 +14,7 @@ from wutdet.config import DetectConfig
 from wutdet.runtime.detect import run as run_detect
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.model_files import find_model, released_artefacts
-from wutdet.runtime.saved_policy import policy_for
+from wutdet.runtime.saved_policy import choice_for
 from wutdet.scenes.direct import SequenceSpec
 from wutdet.scenes.film import render_frame
 
@@ -32,7 +32,7 @@ def test_a_released_file_says_what_it_is(name):
     metadata = Detector(name).metadata
     assert (metadata.names, metadata.license, metadata.max_scale) == (("ship",), "AGPL-3.0", 1.0)
     assert metadata.gate["passed"] == 1 and metadata.calibration["split"] == "train"
-    assert policy_for("saved", 0.2, Detector(name)).kind == "horizon"
+    assert choice_for("saved", 0.2, Detector(name)).policy.kind == "horizon"
 
 
 @pytest.mark.parametrize("name", LARGEST_MB)

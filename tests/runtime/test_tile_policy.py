@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.runtime.horizon import Horizon
 from wutdet.runtime.metadata import ArtefactMetadata
-from wutdet.runtime.saved_policy import SCHEMA, model_facts, policy_file, policy_for, read_policy
+from wutdet.runtime.saved_policy import SCHEMA, Choice, choice_for, model_facts, policy_file, read_choice
 from wutdet.runtime.tile_policy import AUTO_SCALE, InputView, TilePolicy
 
 SQUARE, WIDE, ANY = InputView(640, 640), InputView(960, 544), InputView(640, 640, fixed=False)
@@ -172,6 +172,10 @@ def detector_at(path, tiling=None, content=b"weights", imgsz=640, **metadata):
     return SimpleNamespace(path=path, metadata=known, imgsz=imgsz)
 
 
+def policy_for(*arguments) -> TilePolicy:
+    return choice_for(*arguments).policy
+
+
 def save(file, policy="3x2", overlap=0.25, protocol=None):
     chosen = {"policy": policy, "overlap": overlap}
     content = {"schema": SCHEMA, "chosen": chosen, "rows": [], "protocol": protocol or {}}
@@ -288,11 +292,28 @@ def test_other_files_are_no_policies(tmp_path, text):
     file = tmp_path / "p.json"
     file.write_text(text)
     with pytest.raises(DataError, match="not a tile policy"):
-        read_policy(file)
+        read_choice(file)
     with pytest.raises(DataError, match="cannot be read"):
-        read_policy(tmp_path / "absent.json")
+        read_choice(tmp_path / "absent.json")
 
 
 def test_the_choice_survives_the_metadata_of_an_artefact():
     metadata = ArtefactMetadata(("ship",), (640, 640), tiling={"policy": "3x2", "overlap": 0.2})
     assert ArtefactMetadata.from_props(metadata.to_props()).tiling == metadata.tiling
+
+
+def test_the_threshold_goes_with_the_measured_policy(tmp_path):
+    model = tmp_path / "ship.onnx"
+    detector = detector_at(model, {"policy": "horizon", "overlap": 0.3})
+    assert choice_for("saved", 0.1, detector) == Choice(TilePolicy("horizon", (0, 1), 0.3))
+    chosen = {"policy": "3x2", "overlap": 0.25, "threshold": 0.21}
+    content = {"schema": SCHEMA, "chosen": chosen, "protocol": model_facts(detector)}
+    file = policy_file(model)
+    file.write_text(json.dumps(content))
+    for text in ("saved", "auto", str(file)):
+        assert choice_for(text, 0.1, detector) == Choice(TilePolicy("grid", (3, 2), 0.25), 0.21)
+    assert choice_for("3x2", 0.1, detector).threshold is None  # a policy as written says nothing of scores
+    for wrong in (1.5, "high", True):
+        file.write_text(json.dumps({**content, "chosen": {**chosen, "threshold": wrong}}))
+        with pytest.raises(DataError, match="threshold"):
+            choice_for("saved", 0.1, detector)

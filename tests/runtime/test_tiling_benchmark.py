@@ -19,7 +19,7 @@ from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.model_digest import model_digest
 from wutdet.runtime.model_files import find_model
-from wutdet.runtime.saved_policy import policy_file, policy_for
+from wutdet.runtime.saved_policy import choice_for, policy_file
 from wutdet.runtime.tile_policy import TilePolicy
 from wutdet.runtime.tiling import TiledDetector
 
@@ -104,7 +104,7 @@ def test_the_choice_travels_with_the_artefact(harbour, tmp_path):
     assert after.metadata.tiling == {"policy": "3x2", "overlap": 0.2}
     assert after.threshold == result.chosen["threshold"] == result.rows[-1]["threshold"] > 0
     assert replace(after.metadata, tiling={}, threshold=before.metadata.threshold) == before.metadata
-    assert str(policy_for("auto", 0.4, after)) == "3x2"
+    assert str(choice_for("auto", 0.4, after).policy) == "3x2"
     frame = smooth_picture(SIZE, 3)
     for one in (before, after):
         one.threshold = 0.3
@@ -126,6 +126,15 @@ def test_embedding_is_refused_before_measuring(tmp_path):
         assert error.value.hint.startswith("copy that file") and error.value.file == str(find_model(name))
 
 
+def test_what_is_tried_with_an_installed_model_stays_in_the_output_folder(harbour, tmp_path, monkeypatch):
+    """Two frames tried out must not decide how every later 'detect' of this installation looks at frames."""
+    model, _ = harbour
+    monkeypatch.setattr("wutdet.bench.tiling.released_artefacts", lambda: {"ship": model})
+    result = run(options(harbour, tmp_path / "out", policies=("none",)))
+    assert result.file == tmp_path / "out" / policy_file(model).name and result.file.is_file()
+    assert not policy_file(model).exists()
+
+
 def test_measuring_again_after_embedding_finds_what_was_measured(harbour, tmp_path, monkeypatch):
     model, data = harbour
     moved = tmp_path / "moved.onnx"
@@ -138,7 +147,7 @@ def test_measuring_again_after_embedding_finds_what_was_measured(harbour, tmp_pa
     assert again.rows == first.rows and again.protocol == first.protocol
     assert again.protocol["model_digest"] == model_digest(model)
     # The file beside the model still counts: it is this model's, whatever the metadata say.
-    assert str(policy_for("saved", 0.4, Detector(moved))) == first.chosen["policy"]
+    assert str(choice_for("saved", 0.4, Detector(moved)).policy) == first.chosen["policy"]
 
 
 def another_model(model, folder):
@@ -268,6 +277,7 @@ def test_the_front_and_the_best_within_a_time():
 def test_within_a_time_that_no_policy_keeps(harbour, tmp_path, caplog):
     result = run(options(harbour, tmp_path / "out", save=tmp_path / "c.json", within_ms=1e-3))
     assert "no policy is within 0.001 ms" in caplog.text
+    assert "no policy is within 0.001 ms, wall time; the fastest: no" in result.to_text()
     assert result.chosen["policy"] == result.rows[0]["policy"]
 
 

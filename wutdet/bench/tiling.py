@@ -33,7 +33,7 @@ from wutdet.evaluation.tables import FoundBoxes, GroundTruth
 from wutdet.files import write_bytes, write_json
 from wutdet.runtime.metadata import encode
 from wutdet.runtime.model_digest import split_metadata
-from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model
+from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model, released_artefacts
 from wutdet.runtime.saved_policy import SCHEMA, model_facts, policy_file
 from wutdet.runtime.tile_policy import TilePolicy
 from wutdet.runtime.tiling import TiledDetector
@@ -93,10 +93,14 @@ class TilingResult:
             )
         lines.append("  * no other policy is faster and better; found: share of ships hit at IoU .50; "
                      "score: threshold with the best F1")  # fmt: skip
-        best = f"best {self.chosen['metric']}" + (
-            "" if limit is None else f" within {limit:g} ms, {self.chosen['clock']} time"
-        )
-        lines.append(f"{best}: {self.chosen['policy']}" + ("" if self.file is None else f", written to {self.file}"))
+        chosen, clock = self.chosen["policy"], self.chosen["clock"]
+        within = "" if limit is None else f" within {limit:g} ms, {clock} time"
+        taken = next(row for row in self.rows if row["policy"] == chosen)["ms" if clock == "wall" else "cpu_ms"]
+        name = "no tiles" if chosen == "none" else chosen
+        best = f"best {self.chosen['metric']}{within}: {name}"
+        if limit is not None and taken > limit:
+            best = f"no policy is{within}; the fastest: {name}"
+        lines.append(best + ("" if self.file is None else f", written to {self.file}"))
         return "\n".join(lines)
 
     def to_json(self) -> dict:
@@ -164,12 +168,18 @@ def run(config: TilingConfig) -> TilingResult:
         "clock": config.clock,
         "threshold": best["threshold"],
     }
-    file = policy_file(detector.path) if config.save is None else config.save
+    file = config.save or _place_of_choice(detector.path, config.out)
     result = TilingResult(protocol, facts, rows, chosen, file)
     write_json(file, result.to_json())
     if config.embed:
         embed_choice(detector.path, chosen)
     return result
+
+
+def _place_of_choice(model: Path, folder: Path) -> Path:
+    """Beside the model, where ``--tile saved`` finds it; what is tried with an installed model stays in ``folder``."""
+    beside = policy_file(model)
+    return folder / beside.name if model in released_artefacts().values() else beside
 
 
 def _refuse_embedding(model: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wutdet.runtime.detector import Detector
-from wutdet.runtime.saved_policy import policy_for
+from wutdet.runtime.saved_policy import choice_for
 from wutdet.runtime.tiling import TiledDetector
 
 
@@ -13,6 +13,8 @@ def load_detector(
     model: str | Path = "default", *, tile: str | int = "saved", tile_overlap: float = 0.2, **options
 ) -> Detector | TiledDetector:
     """The detector of a model, on tiles unless there are none to look at.
+
+    Without ``conf``, the score threshold is the one that was measured with the saved policy, else the model's own.
 
     Args:
         model: file, released name, or ``default``.
@@ -31,5 +33,7 @@ def load_detector(
         >>> detector(cv2.imread("harbour.jpg")).xyxy                # doctest: +SKIP
     """
     detector = Detector(model, **options)
-    policy = policy_for(tile, tile_overlap, detector)
-    return detector if policy.kind == "none" else TiledDetector(detector, policy)
+    choice = choice_for(tile, tile_overlap, detector)
+    if options.get("conf") is None and choice.threshold is not None:
+        detector.threshold = float(choice.threshold)
+    return detector if choice.policy.kind == "none" else TiledDetector(detector, choice.policy)

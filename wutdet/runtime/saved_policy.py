@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,13 +59,35 @@ def model_facts(detector: Detector) -> dict[str, str]:
     }
 
 
-def read_policy(file: Path) -> TilePolicy:
-    """The policy that a file of ``wutdet bench tiling`` chose, whatever model it was measured with.
+@dataclass(frozen=True)
+class Choice:
+    """What to look at, and from which score on that is best believed.
+
+    Attributes:
+        policy: the tiles.
+        threshold: the score with the best F1 under this policy; ``None`` where nobody measured it.
+    """
+
+    policy: TilePolicy
+    threshold: float | None = None
+
+
+def read_choice(file: Path) -> Choice:
+    """What a file of ``wutdet bench tiling`` chose, whatever model it was measured with.
 
     Raises:
-        DataError: no such file, another kind of file, or a policy that makes no sense.
+        DataError: no such file, another kind of file, or a policy or threshold that makes no sense.
     """
-    return _policy_of(_content(file).get("chosen"), file, DataError)
+    return _choice_of(_content(file).get("chosen"), file)
+
+
+def _choice_of(chosen, file: Path) -> Choice:
+    policy, threshold = _policy_of(chosen, file, DataError), chosen.get("threshold")
+    if threshold is not None and (
+        isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold < 1
+    ):
+        raise DataError(f"the threshold of a tile policy must be in 0..1, found {threshold!r}", file=file)
+    return Choice(policy, threshold)
 
 
 def _content(file: Path) -> Mapping:
@@ -97,8 +120,8 @@ def _policy_of(chosen, file: Path, error: type[DataError | ModelError]) -> TileP
     )
 
 
-def _policy_beside(file: Path, detector: Detector) -> TilePolicy | None:
-    """The policy of the file beside a model, if it was measured with this model."""
+def _choice_beside(file: Path, detector: Detector) -> Choice | None:
+    """What the file beside a model chose, if it was measured with this model."""
     content = _content(file)
     said, own = content.get("protocol"), model_facts(detector)
     said = said if isinstance(said, Mapping) else {}
@@ -111,7 +134,7 @@ def _policy_beside(file: Path, detector: Detector) -> TilePolicy | None:
         return None
     if "model_digest" not in said:
         _warn_once(f"{file}: used, though it is too old to say for which model exactly it was measured; {again}")
-    return _policy_of(content.get("chosen"), file, DataError)
+    return _choice_of(content.get("chosen"), file)
 
 
 @cache
@@ -119,11 +142,12 @@ def _warn_once(text: str) -> None:
     log.warning("%s", text)
 
 
-def policy_for(text: str | int, overlap: float, detector: Detector) -> TilePolicy:
+def choice_for(text: str | int, overlap: float, detector: Detector) -> Choice:
     """What ``--tile TEXT`` means for a detector: a policy as written, the one saved in a file, or for ``saved`` and
     ``auto`` the one saved with the model, if there is one; without one, ``saved`` looks at whole frames only.
 
     A file beside the model that was measured with another model or another input size is not used; a warning says so.
+    The threshold that a policy was measured with comes from its file; an artefact's own goes with its own policy.
 
     Raises:
         DataError: a policy file that cannot be read.
@@ -131,20 +155,20 @@ def policy_for(text: str | int, overlap: float, detector: Detector) -> TilePolic
         UsageError: not a policy.
     """
     if str(text).endswith(".json"):
-        return read_policy(Path(text))
+        return read_choice(Path(text))
     only_saved = str(text).strip().lower() == SAVED
     policy = TilePolicy.parse("none" if only_saved else text, overlap)
     if not (only_saved or policy.kind == "auto") or getattr(detector, "path", None) is None:
-        return policy
+        return Choice(policy)
     file = policy_file(detector.path)
-    saved, place = _policy_beside(file, detector) if file.is_file() else None, str(file)
+    saved, place = _choice_beside(file, detector) if file.is_file() else None, str(file)
     if saved is None and getattr(detector.metadata, "tiling", None):
-        saved = _policy_of(detector.metadata.tiling, detector.path, ModelError)
+        saved = Choice(_policy_of(detector.metadata.tiling, detector.path, ModelError))
         place = "the artefact's metadata"
     if saved is None:
         if not only_saved:
             log.info("tiles: no measured policy for %s ('wutdet bench tiling' makes one); chosen by the frame's size",
                      detector.path.name)  # fmt: skip
-        return policy
-    log.info("tiles: %s, overlap %g, from %s", saved, saved.overlap, place)
+        return Choice(policy)
+    log.info("tiles: %s, overlap %g, from %s", saved.policy, saved.policy.overlap, place)
     return saved

@@ -77,7 +77,7 @@ class TiledDetector:
         # none below what its own NMS looks at.
         self.detector = copy.copy(detector)
         self.detector.max_det = max(MAX_CANDIDATES, self.max_det)
-        # Boxes too weak to be shown still agree with others: what is found does not depend on what is shown.
+        # Boxes too weak to be shown still agree with others, so that hardly anything depends on what is shown.
         self.threshold: float = detector.threshold
         self.detector.threshold = min(self.threshold, max(AGREEING_SHARE * self.threshold, _LEAST_SCORE))
         self.category_names: tuple[str, ...] = tuple(detector.category_names)
