@@ -23,6 +23,28 @@ def smooth_picture(size_wh: tuple[int, int], seed: int) -> np.ndarray:
     return ((out / 3 - 127) * 1.7 + 127).clip(0, 255).astype(np.uint8)
 
 
+def constant_model(path: Path, rows, *, size=None, props=None) -> Path:
+    """An artefact that always answers the same NMS-free rows."""
+    import onnx
+
+    from wutdet.runtime.metadata import ArtefactMetadata
+
+    dims = [1, 3, *(size or ("height", "width"))]
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["rows"], ["output0"])],
+        "constant",
+        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, dims)],
+        [onnx.helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, [1, len(rows), 6])],
+        [onnx.numpy_helper.from_array(np.asarray(rows, np.float32)[None], "rows")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    if props is None:
+        props = ArtefactMetadata(("ship",), size or (320, 320), end2end=True).to_props()
+    onnx.helper.set_model_props(model, props)
+    onnx.save(model, path)
+    return path
+
+
 def make_checkpoint(path: Path, arch: str, names: tuple[str, ...] = ("ship",), **facts) -> Path:
     """An ultralytics-style .pt file."""
     from wutdet.runtime.offline import import_ultralytics

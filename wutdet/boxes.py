@@ -79,7 +79,7 @@ class Letterbox:
         scale = long_side / max(frame_wh)
         if max_scale is not None:
             scale = min(scale, max_scale)
-        scaled = (round(frame_wh[0] * scale), round(frame_wh[1] * scale))
+        scaled = tuple(max(1, round(side * scale)) for side in frame_wh)
         return cls.fit(frame_wh, tuple(-(-side // stride) * stride for side in scaled), max_scale)
 
     def apply(self, frame: np.ndarray) -> np.ndarray:

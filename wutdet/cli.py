@@ -128,20 +128,35 @@ def run(arguments: list[str]) -> int:
     json_file, rest = _take_option(rest, "--json")
     config_name, target = COMMANDS[command]
     config = parse(getattr(importlib.import_module("wutdet.config"), config_name), command, rest)
+    if json_file not in (None, "-"):
+        from wutdet.files import check_output_file
+
+        check_output_file(json_file)
     module, function = target.split(":")
-    result = getattr(importlib.import_module(module), function)(config)
+    try:
+        result = getattr(importlib.import_module(module), function)(config)
+    except Exception as error:
+        # Hours of work may lie behind a file that cannot be written at the end.
+        if (found := getattr(error, "finished_result", None)) is not None:
+            _show(found, json_file)
+        raise
+    _show(result, json_file)
+    return getattr(result, "exit_code", 0)
+
+
+def _show(result, json_file: str | None) -> None:
+    """The result on stdout, and as JSON where it was asked for (``-``: on stdout in the text's place)."""
     text = result.to_text()
     if json_file == "-":
         print(json.dumps(result.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
         print(text, file=sys.stderr)
-    else:
-        if text:
-            print(text)
-        if json_file:
-            from wutdet.files import write_json
+        return
+    if text:
+        print(text)
+    if json_file:
+        from wutdet.files import write_json
 
-            write_json(json_file, result.to_json())
-    return getattr(result, "exit_code", 0)
+        write_json(json_file, result.to_json())
 
 
 def main() -> None:
@@ -150,6 +165,8 @@ def main() -> None:
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
     logging.getLogger("wutdet").setLevel(os.environ.get("WUTDET_LOG", "INFO").upper())
+    if hasattr(sys.stdout, "reconfigure"):  # a file name that this terminal cannot show must not end a run
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

@@ -526,7 +526,9 @@ class DetectConfig:
     """Find ships in pictures, folders and videos: one JSON object per frame on stdout."""
 
     source: Positional[str]
-    """Picture, folder, video file, camera number or rtsp:// address."""
+    """Picture, folder, video file, camera number or rtsp:// address. Pictures that cannot be read are told, as is
+    a video that ends over 2 frames and 5 % before the number of frames it states; the rest goes on, and the
+    exit code is 3."""
     model: str = "default"
     """Artefact (.onnx), or 'default' for the one installed with wutdet."""
     conf: float | None = None
@@ -548,9 +550,9 @@ class DetectConfig:
     """What runs the model: 'native' is wutdet's own engine; 'auto' takes it for artefacts with 8-bit activations,
     onnxruntime for others, torch for checkpoints."""
     save: Path | None = None
-    """Folder (pictures) or .mp4 file (video) for annotated output."""
+    """Folder (pictures) or .mp4 file (video) for annotated output; nothing that is read is written over."""
     coco: Path | None = None
-    """Write COCO results here as well."""
+    """Write COCO results here as well; where Ctrl-C or an error ends the run, those found until then."""
     stride: int = 1
     """Take every n-th frame of a video."""
     quiet: bool = False

@@ -13,7 +13,8 @@ A message says what was wrong, what was received and where; ``hint`` says what t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -76,6 +77,19 @@ class MissingExtraError(WutdetError):
     """The command needs an optional dependency that is not installed."""
 
     exit_code = 6
+
+
+@contextmanager
+def finished(result) -> Iterator[None]:
+    """What fails inside (writing files, at the end of a long command) fails with ``result`` on it.
+
+    The command line prints the result of such an error's ``finished_result`` before the error, so that it is not lost.
+    """
+    try:
+        yield
+    except Exception as error:
+        error.finished_result = result
+        raise
 
 
 def require(module: str, extra: str):

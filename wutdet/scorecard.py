@@ -14,7 +14,7 @@ from wutdet.config import AnalysisConfig, EvalConfig, ScoreConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.detections import Detections
 from wutdet.environment import environment
-from wutdet.errors import UsageError
+from wutdet.errors import UsageError, finished, require
 from wutdet.evaluation.analyse import Plan, Scored, compare_scored, score
 from wutdet.evaluation.categories import align_categories
 from wutdet.evaluation.coco_files import read_ground_truth, read_results
@@ -32,7 +32,7 @@ from wutdet.evaluation.objects_file import check_ending, write_objects
 from wutdet.evaluation.presets import PRESETS, preset
 from wutdet.evaluation.result import EvaluationResult
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
-from wutdet.files import write_json
+from wutdet.files import check_output_file, check_output_folder, same_file, write_json
 from wutdet.runtime.load import load_detector
 from wutdet.runtime.saved_policy import SAVED
 from wutdet.runtime.tile_policy import NO_TILES
@@ -97,6 +97,7 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
             hint="wutdet eval best.pt mydata/ --split val",
         )
     _refuse_early(config, models)
+    _check_outputs(config, config.detections)
     everything = load_dataset(data, format=config.format, classes=config.classes)
     dataset = everything if config.split is None else everything.in_split(config.split)
     truth = GroundTruth.of(dataset)
@@ -114,11 +115,12 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
         result = replace(result, leak_rate=rate, leak_text=text)
     if config.corrupt:
         result = replace(result, robustness=_robustness(subjects[0], dataset, result, config))
-    results = to_coco_results(subjects[0].found, dataset)
-    if config.detections is not None:
-        write_json(config.detections, results, indent=None)
-        log.info("detections: %s", config.detections)
-    _write(config, result, scored[0], results, dataset)
+    with finished(result):
+        results = to_coco_results(subjects[0].found, dataset)
+        if config.detections is not None:
+            write_json(config.detections, results, indent=None)
+            log.info("detections: %s", config.detections)
+        _write(config, result, scored[0], results, dataset)
     return result
 
 
@@ -131,6 +133,9 @@ def run_score(config: ScoreConfig) -> EvaluationResult:
     """
     if not 1 <= len(config.detections) <= 2:
         raise UsageError(f"expected one result file, or two to compare, received {len(config.detections)}")
+    if config.crops is not None:
+        raise UsageError("crops need the frames, and result files have none", hint="use wutdet eval FILE.json DATA")
+    _check_outputs(config)
     truth, ids = read_ground_truth(config.ground_truth)
     network_input = NetworkInput.of_long_side(config.imgsz)
     plan = Plan.of(truth, config, network_input)
@@ -142,7 +147,8 @@ def run_score(config: ScoreConfig) -> EvaluationResult:
     if len(scored) == 2:
         names = (str(config.detections[0]), str(config.detections[1]))
         result = replace(result, comparison=compare_scored(plan, *scored, names))
-    _write(config, result, scored[0], None, None)
+    with finished(result):
+        _write(config, result, scored[0], None, None)
     return result
 
 
@@ -159,10 +165,20 @@ def _refuse_early(config: EvalConfig, models: list[str]) -> None:
             f"'{results}' is a result file: tiles need a model to look at them",
             hint="leave --tile out, or name a checkpoint or artefact",
         )
-    if config.objects is not None:
-        check_ending(config.objects)
+    if config.detections is not None and any(same_file(config.detections, one) for one in config.inputs):
+        raise UsageError(f"--detections would write over '{config.detections}', which is read as well")
     if config.resamples == 0 and len(models) == 2:
         raise UsageError("a comparison needs resamples", hint="leave --resamples at 1000")
+
+
+def _check_outputs(config: AnalysisConfig, *files: Path | None) -> None:
+    """Whether what is written at the end can be written: a WutdetError or UsageError now, not after hours."""
+    if config.objects is not None and check_ending(config.objects):
+        require("pyarrow", "parquet")
+    for file in (config.objects, *files):
+        check_output_file(file)
+    for folder in (config.report, config.crops):
+        check_output_folder(folder)
 
 
 def _subject(model: str, dataset: Dataset, truth: GroundTruth, config: EvalConfig) -> Subject:
@@ -230,8 +246,6 @@ def _write(
         write_objects(config.objects, table, dataset)
         log.info("objects: %s", config.objects)
     if config.crops is not None:
-        if dataset is None:
-            raise UsageError("crops need the frames, and result files have none", hint="use wutdet eval FILE.json DATA")
         log.info("crops: %d in %s", len(write_crops(config.crops, table, dataset)), config.crops)
     if config.report is None:
         return

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
 from wutdet import cli, config
-from wutdet.errors import DataError, UsageError, WutdetError
+from wutdet.errors import DataError, UsageError, WutdetError, finished
 
 HEAVY = ("torch", "ultralytics", "cv2", "onnxruntime", "numpy", "tyro")
 
@@ -124,6 +125,41 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert json.loads(captured.out) == Result().to_json()
     assert captured.err == "for people\n"
+
+
+def test_what_was_found_is_printed_before_the_error_of_a_file_that_cannot_be_written(tmp_path, monkeypatch, capsys):
+    class Result:
+        def to_text(self):
+            return "AP .5"
+
+        def to_json(self):
+            return {"AP": 0.5}
+
+    def measured(config):
+        with finished(Result()):
+            raise WutdetError("cannot write (No space left on device)", file="x.csv")
+
+    monkeypatch.setattr("wutdet.scorecard.run_score", measured)
+    target = tmp_path / "out.json"
+    with pytest.raises(WutdetError, match="No space left"):
+        cli.run(["score", "a", "b", "--json", str(target)])
+    assert capsys.readouterr().out == "AP .5\n"
+    assert json.loads(target.read_text()) == {"AP": 0.5}
+
+
+def test_json_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setattr("wutdet.scorecard.run_score", lambda config: pytest.fail("work was done"))
+    with pytest.raises(WutdetError, match="cannot write"):
+        cli.run(["score", "a", "b", "--json", str(tmp_path / "file" / "x.json")])
+
+
+def test_a_name_that_stdout_cannot_show_does_not_end_a_command():
+    shown = "print(os.fsdecode(b'h' + bytes([255])), chr(0x6e2f)) or 0"
+    code = f"import os, wutdet.cli as c; c.run = lambda words: {shown}; c.main()"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, [b"h?", b"?"]), done.stderr
 
 
 def test_errors_carry_place_hint_and_exit_code():

@@ -29,6 +29,45 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(WutdetError, match="Not a directory"):
+        files.write_text(tmp_path / "file" / "a" / "b" / "x.json", "{}")
+
+    def refused(path, mode=0o777):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "mkdir", refused)
+    with pytest.raises(WutdetError, match=r"x\.json: cannot write \(Permission denied\)"):
+        files.write_text(tmp_path / "two" / "missing" / "levels" / "x.json", "{}")
+
+
+def test_outputs_are_tried_before_the_work_and_nothing_is_left_behind(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    good = [tmp_path / "new.json", tmp_path / "a" / "b" / "new.json", tmp_path / "file"]
+    for path in good:
+        files.check_output_file(path)
+    files.check_output_folder(tmp_path / "a" / "b")
+    files.check_output_folder(tmp_path)
+    files.check_output_file(None)
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "not a folder"
+    for path in (tmp_path / "file" / "x.json", tmp_path / "file" / "a" / "x.json"):
+        with pytest.raises(WutdetError, match="cannot write"):
+            files.check_output_file(path)
+        with pytest.raises(WutdetError, match="cannot write"):
+            files.check_output_folder(path)
+    with pytest.raises(WutdetError, match="cannot write"):
+        files.check_output_folder(tmp_path / "file")
+    with pytest.raises(WutdetError, match="this is a folder"):
+        files.check_output_file(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_replaced_in_file_names():
+    name = os.fsdecode(b"hafen \xff.jpg")
+    assert files.printable(name) == "hafen \ufffd.jpg"
+    assert not files.is_unicode(name) and files.is_unicode("größe 港.jpg")
+
+
 def test_nan_never_reaches_a_json_file(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})
@@ -102,6 +141,12 @@ def test_letterbox_enlarges_no_further_than_allowed():
     large = (1920, 1080)
     assert boxes.Letterbox.fit_long_side(large, 1280, 32, 1.0) == boxes.Letterbox.fit_long_side(large, 1280)
     assert boxes.Letterbox.fit(large, (640, 640), 1.0) == boxes.Letterbox.fit(large, (640, 640))
+
+
+def test_letterbox_of_a_very_thin_frame_keeps_one_pixel():
+    thin = boxes.Letterbox.fit_long_side((3000, 1), 320)
+    assert (thin.scaled_wh, thin.input_wh) == ((320, 1), (320, 32))
+    assert thin.apply(np.full((1, 3000, 3), 9, np.uint8)).shape == (32, 320, 3)
 
 
 def test_letterbox_by_long_side_is_padded_to_the_stride():

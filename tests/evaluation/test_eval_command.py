@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from wutdet import scorecard
+from wutdet.cli import run as run_command_line
 from wutdet.config import EvalConfig, ScoreConfig
 from wutdet.dataset.load import load_dataset
 from wutdet.detections import Detections
-from wutdet.errors import DataError, UsageError
+from wutdet.errors import DataError, UsageError, WutdetError
 from wutdet.evaluation import model
 from wutdet.evaluation.categories import align_categories
 
@@ -100,6 +101,35 @@ def test_command_writes_detections_that_score_the_same(harbour, tmp_path, monkey
     again = scorecard.run_score(ScoreConfig(harbour, (out,)))
     assert again.stats == result.stats
     assert json.loads(out.read_text())[0]["category_id"] == 7
+
+
+@pytest.mark.parametrize("option", ["detections", "objects", "report", "crops"])
+def test_outputs_that_cannot_be_written_are_told_before_any_frame_is_read(harbour, tmp_path, monkeypatch, option):
+    monkeypatch.setattr("wutdet.scorecard.load_detector", lambda *_, **__: pytest.fail("a model was loaded"))
+    (tmp_path / "file").write_text("not a folder")
+    target = tmp_path / "file" / ("x.csv" if option == "objects" else "x")
+    with pytest.raises(WutdetError, match="cannot write"):
+        scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), **{option: target}))
+
+
+def test_detections_never_replace_the_annotations(harbour, monkeypatch):
+    before = harbour.read_bytes()
+    monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
+    with pytest.raises(UsageError, match="--detections would write over"):
+        scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), detections=harbour))
+    assert harbour.read_bytes() == before
+
+
+def test_figures_survive_a_disk_that_is_full_at_the_end(harbour, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
+
+    def full(*_, **__):
+        raise WutdetError("cannot write (No space left on device)")
+
+    monkeypatch.setattr(scorecard, "write_json", full)
+    with pytest.raises(WutdetError, match="No space left"):
+        run_command_line(["eval", "oracle.onnx", str(harbour), "--detections", str(tmp_path / "d.json"), "--no-full"])
+    assert "AP50" in capsys.readouterr().out
 
 
 def test_command_prints_the_leak_rate_of_a_split(harbour, monkeypatch):

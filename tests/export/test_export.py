@@ -12,7 +12,7 @@ from tiny_detectors import IMGSZ, smooth_picture
 
 from wutdet.boxes import Letterbox
 from wutdet.config import ExportConfig
-from wutdet.errors import DataError, ExportError, ModelError, UsageError
+from wutdet.errors import DataError, ExportError, ModelError, UsageError, WutdetError
 from wutdet.export.run import parse_size, run
 from wutdet.runtime.detector import Detector
 
@@ -196,6 +196,13 @@ def test_what_export_refuses(checkpoints, dataset_file, artefact, tmp_path):
     with pytest.raises(ModelError, match="NMS-free"):
         export(checkpoints["yolo11n"], out, format="fp32", head="nms-free")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_work(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr("wutdet.runtime.torch_backend.load_checkpoint", lambda *_, **__: pytest.fail("work was done"))
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(WutdetError, match="cannot write"):
+        run(ExportConfig(model=str(checkpoints["yolo26n"]), out=tmp_path / "file" / "x.onnx", imgsz=str(IMGSZ)))
 
 
 def test_gate_needs_held_out_frames(checkpoints, dataset_file, tmp_path):

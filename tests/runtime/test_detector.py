@@ -7,31 +7,12 @@ import sys
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-from tiny_detectors import IMGSZ, make_checkpoint, smooth_picture
+from tiny_detectors import IMGSZ, constant_model, make_checkpoint, smooth_picture
 
 from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.runtime.detector import Detector
 from wutdet.runtime.metadata import ArtefactMetadata
-
-
-def constant_model(path, rows, *, size=None, props=None):
-    """An artefact that always answers the same NMS-free rows."""
-    dims = [1, 3, *(size or ("height", "width"))]
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["rows"], ["output0"])],
-        "constant",
-        [onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, dims)],
-        [onnx.helper.make_tensor_value_info("output0", onnx.TensorProto.FLOAT, [1, len(rows), 6])],
-        [onnx.numpy_helper.from_array(np.asarray(rows, np.float32)[None], "rows")],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    if props is None:
-        props = ArtefactMetadata(("ship",), size or (320, 320), end2end=True).to_props()
-    onnx.helper.set_model_props(model, props)
-    onnx.save(model, path)
-    return path
 
 
 def test_wide_and_tall_frames_map_back_exactly(tmp_path):
@@ -42,6 +23,42 @@ def test_wide_and_tall_frames_map_back_exactly(tmp_path):
     np.testing.assert_allclose(tall.xyxy, [[0, 160, 80, 320]])
     assert wide.category_names == ("ship",)
     assert wide.image.tolist() == [0]
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "native"])
+def test_boxes_that_lie_in_the_padding_alone_are_left_out(tmp_path, backend):
+    rows = [[10, 5, 110, 60, 0.9, 0], [10, 60, 110, 90, 0.8, 0], [10, 250, 110, 300, 0.7, 0], [10, 40, 110, 70, 0.6, 0]]
+    detector = Detector(constant_model(tmp_path / "m.onnx", rows, size=(320, 320)), backend=backend, threads=1)
+    found = detector(np.zeros((360, 640, 3), np.uint8))  # scale 0.5, 70 px of padding above and below
+    np.testing.assert_allclose(found.xyxy, [[20, 0, 220, 40]])
+    assert found.score.tolist() == [np.float32(0.8)] and len(found.category) == len(found.image) == 1
+
+
+def test_a_frame_of_one_row_is_looked_at(tmp_path):
+    detector = Detector(constant_model(tmp_path / "m.onnx", [[10, 0, 110, 32, 0.9, 0]]), imgsz=320)
+    np.testing.assert_allclose(detector(np.zeros((1, 3000, 3), np.uint8)).xyxy, [[93.75, 0, 1031.25, 1]])
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "native"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": -1}, r"threads must be in 0\.\..*received -1"),
+        ({"threads": 10**10}, "threads must be in"),
+        ({"max_det": -1}, r"at least one box .*received -1"),
+        ({"max_det": 0}, r"at least one box .*received 0"),
+    ],
+)
+def test_numbers_out_of_range_are_usage_errors(tmp_path, backend, options, message):
+    file = constant_model(tmp_path / "m.onnx", [[0, 0, 9, 9, 0.9, 0]], size=(320, 320))
+    with pytest.raises(UsageError, match=message):
+        Detector(file, backend=backend, **options)
+
+
+def test_any_number_of_boxes_may_be_allowed(artefact):
+    picture = smooth_picture((160, 160), 3)
+    few, many = (Detector(artefact("yolo26n", "nms", "fp32"), conf=0.1, max_det=most) for most in (300, 10**12))
+    assert len(many(picture)) == len(few(picture)) > 0
 
 
 def test_dynamic_artefact_takes_the_smallest_rectangle(tmp_path):

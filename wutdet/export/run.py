@@ -16,9 +16,9 @@ import onnxruntime
 
 from wutdet.config import ExportConfig
 from wutdet.dataset.dataset import Dataset
-from wutdet.errors import DataError, ExportError, ModelError, UsageError
+from wutdet.errors import DataError, ExportError, ModelError, UsageError, finished
 from wutdet.export.standard_form import OPSETS
-from wutdet.files import write_bytes
+from wutdet.files import check_output_file, write_bytes
 from wutdet.runtime.metadata import ArtefactMetadata
 
 log = logging.getLogger(__name__)
@@ -110,6 +110,7 @@ def run(config: ExportConfig) -> ExportResult:
     out = config.out or path.with_name(f"{path.stem}.{config.format}.onnx")
     if out.suffix.lower() != ".onnx":
         raise UsageError(f"the output file must end in .onnx, received '{out}'")
+    check_output_file(out)
     # Data first: a mistake there must not cost the minutes before it.
     calibration = _calibration(config)
     gate_frames = _gate_frames(config)
@@ -140,8 +141,10 @@ def run(config: ExportConfig) -> ExportResult:
     data = _to_bytes(model, metadata)
     if config.size_budget_mb is not None and len(data) > config.size_budget_mb * 1e6:
         raise ExportError(f"the file would take {len(data) / 1e6:.3f} MB, and {config.size_budget_mb} are allowed")
-    write_bytes(out, data)
-    return ExportResult(out, len(data), metadata, time.monotonic() - started)
+    result = ExportResult(out, len(data), metadata, time.monotonic() - started)
+    with finished(result):
+        write_bytes(out, data)
+    return result
 
 
 def _check_choices(config: ExportConfig) -> None:

@@ -46,7 +46,7 @@ def decode_output(
     if end2end or (end2end is None and output.shape[2] == 6):
         found = _decode_end2end(output[0], conf, max_det, only_category)
     else:
-        found = decode_anchors(output[0], only_category, conf, iou, MAX_CANDIDATES, max_det)
+        found = decode_anchors(output[0], only_category, conf, iou, MAX_CANDIDATES, min(max_det, MAX_CANDIDATES))
     # A box branch may put the right edge left of the left one; such a box covers nothing.
     proper = (found[0][:, 2:] > found[0][:, :2]).all(axis=1)
     return found if proper.all() else (found[0][proper], found[1][proper], found[2][proper])

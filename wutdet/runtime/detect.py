@@ -1,6 +1,8 @@
 """``wutdet detect SOURCE``: one JSON object per frame on stdout.
 
-A picture of a folder that cannot be read is told on stderr and the others go on; the exit code is then 3.
+A picture of a folder that cannot be read is told on stderr and the others go on; the exit code is then 3, as where a
+video ends well before the number of frames that it states. Whatever ends a run, Ctrl-C or an error, the files that it
+writes hold what was found until then.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ import numpy as np
 from wutdet.config import DetectConfig
 from wutdet.detections import Detections
 from wutdet.errors import DataError, UsageError
-from wutdet.files import write_json
-from wutdet.runtime.draw import annotated_output, draw_boxes
+from wutdet.files import check_output_file, printable, write_json
+from wutdet.runtime.draw import annotated_output, draw_boxes, refuse_inputs
 from wutdet.runtime.load import load_detector
 from wutdet.runtime.sources import Frame, Source, open_source
 from wutdet.runtime.tiling import TiledDetector
@@ -36,7 +38,7 @@ class DetectResult:
     Attributes:
         frames: frames that boxes were looked for in.
         boxes: boxes found.
-        unreadable: files that could not be read.
+        unreadable: files that could not be read, or not to their end.
         threshold: score threshold in use.
         median_ms: median time per frame from pixels to boxes (reading and drawing not counted); 0 without frames.
         outputs: files and folders written.
@@ -51,7 +53,7 @@ class DetectResult:
 
     @property
     def exit_code(self) -> int:
-        """3 where a file could not be read."""
+        """3 where a file could not be read, or not to its end."""
         return DataError.exit_code if self.unreadable else 0
 
     def to_text(self) -> str:
@@ -63,10 +65,10 @@ class DetectResult:
             "schema": SCHEMA,
             "frames": self.frames,
             "boxes": self.boxes,
-            "unreadable": list(self.unreadable),
+            "unreadable": [printable(file) for file in self.unreadable],
             "threshold": self.threshold,
             "median_ms": round(self.median_ms, 2),
-            "outputs": list(self.outputs),
+            "outputs": [printable(file) for file in self.outputs],
         }
 
 
@@ -74,9 +76,10 @@ def run(config: DetectConfig) -> DetectResult:
     """Detects on every frame of a source.
 
     Raises:
-        UsageError: an impossible option.
+        UsageError: an impossible option, or one that would write over what is read.
         ModelError: the model cannot be read.
         DataError: nothing to look at, or the only picture cannot be read.
+        WutdetError: a file cannot be written; this is told before the first frame where it can be known then.
     """
     if config.stride < 1:
         raise UsageError(f"--stride must be at least 1, received {config.stride}")
@@ -91,6 +94,9 @@ def run(config: DetectConfig) -> DetectResult:
         max_det=config.max_det,
     )
     source = open_source(config.source)
+    if config.coco is not None:
+        refuse_inputs([config.coco], source, "--coco")
+        check_output_file(config.coco)
     writer = None if config.save is None else annotated_output(config.save, source, config.stride)
     log.info(
         "%s (%s) on %s, score threshold %.3f, input %d%s",
@@ -101,7 +107,7 @@ def run(config: DetectConfig) -> DetectResult:
         detector.imgsz,
         f", tiles: {detector.policy}, and the whole frame" if isinstance(detector, TiledDetector) else "",
     )
-    times, boxes, unreadable = [], 0, []
+    times, boxes, unreadable, complete = [], 0, [], False
     coco_results: list[dict] = []
     ids = _CocoIds(source)
     try:
@@ -116,24 +122,30 @@ def run(config: DetectConfig) -> DetectResult:
             found = detector(frame.image)
             times.append((time.perf_counter() - started) * 1000)
             boxes += len(found)
-            if not config.quiet:
-                print(json.dumps(frame_json(frame, found), ensure_ascii=False), flush=True)
             if config.coco is not None:
                 coco_results += found.to_coco(np.array([ids.of(frame)]))
+            if not config.quiet:
+                print(json.dumps(frame_json(frame, found), ensure_ascii=False), flush=True)
             if writer is not None:
                 writer.write(frame, draw_boxes(frame.image, found))
+        complete = True
     finally:
-        if writer is not None:
-            writer.close()
-    if config.coco is not None:
-        write_json(config.coco, coco_results, indent=None)
-        log.info("COCO results: %s; image ids: %s", config.coco, ids.rule)
-    median = float(np.median(times)) if times else 0.0
+        # Where a run fails at once, an earlier run's results are not replaced by none.
+        worth_writing = complete or bool(times)
+        median = float(np.median(times)) if times else 0.0
+        if worth_writing:
+            log.info(
+                "%d frames, %d boxes, %.1f ms per frame (median)%s",
+                len(times), boxes, median, f", {len(unreadable)} not readable to the end" if unreadable else "",
+            )  # fmt: skip
+        try:
+            if writer is not None:
+                writer.close()
+        finally:
+            if config.coco is not None and worth_writing:
+                write_json(config.coco, coco_results, indent=None)
+                log.info("COCO results: %s; image ids: %s", config.coco, ids.rule)
     outputs = tuple(str(path) for path in (config.save, config.coco) if path is not None)
-    log.info(
-        "%d frames, %d boxes, %.1f ms per frame (median)%s",
-        len(times), boxes, median, f", {len(unreadable)} unreadable" if unreadable else "",
-    )  # fmt: skip
     return DetectResult(len(times), boxes, tuple(unreadable), detector.threshold, median, outputs)
 
 
@@ -141,7 +153,7 @@ def frame_json(frame: Frame, detections: Detections) -> dict:
     """``{"source", "frame", "width", "height", "detections": [{"xyxy", "score", "category"}]}``."""
     height, width = frame.image.shape[:2]
     return {
-        "source": frame.source,
+        "source": printable(frame.source),
         "frame": frame.index,
         "width": width,
         "height": height,

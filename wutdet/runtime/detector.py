@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 BACKENDS = ("auto", "onnxruntime", "native", "torch")
 #: Score threshold where neither the caller nor the artefact names one.
 DEFAULT_THRESHOLD = 0.25
+#: More than any machine has; beyond, a typing error is likelier.
+MAX_THREADS = 1024
 
 
 class Detector:
@@ -61,6 +63,7 @@ class Detector:
         backend: the running backend.
 
     Raises:
+        UsageError: an unknown backend, or a number out of its range.
         ModelError: the model cannot be found or read, or has no such category or input size.
         MissingExtraError: a checkpoint without the ``train`` extra.
 
@@ -85,6 +88,10 @@ class Detector:
         device: str = "auto",
         head: str = "auto",
     ):
+        if not 0 <= threads <= MAX_THREADS:
+            raise UsageError(f"threads must be in 0..{MAX_THREADS} (0: all cores), received {threads}")
+        if max_det < 1:
+            raise UsageError(f"at least one box per frame must be allowed (max_det), received {max_det}")
         self.path = find_model(model)
         artefact = self.path.suffix.lower() in ARTEFACT_SUFFIXES
         if backend not in BACKENDS:
@@ -213,8 +220,11 @@ class Detector:
             max_det=self.max_det,
             only_category=self._only,
         )
-        image = np.zeros(len(score), dtype=np.int32)
-        return Detections(letterbox.to_frame(xyxy), score, category, image, self.category_names)
+        xyxy = letterbox.to_frame(xyxy)
+        # A box that lies in the padding alone is clipped to a line or a point at the frame's edge.
+        inside = (xyxy[:, 2:] > xyxy[:, :2]).all(axis=1)
+        image = np.zeros(int(inside.sum()), dtype=np.int32)
+        return Detections(xyxy[inside], score[inside], category[inside], image, self.category_names)
 
 
 def _artefact_backend(path: Path, threads: int, backend: str) -> NativeBackend | OnnxBackend:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import colorsys
+import os
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,7 @@ import numpy as np
 
 from wutdet.detections import Detections
 from wutdet.errors import UsageError, WutdetError
-from wutdet.files import write_bytes
+from wutdet.files import check_output_file, check_output_folder, is_unicode, printable, write_bytes, writing_to
 from wutdet.runtime.sources import Frame, Source
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv")
@@ -37,39 +40,98 @@ def _colour(category: int) -> tuple[int, int, int]:
 
 
 class AnnotatedPictures:
-    """Writes one picture per frame, under the frame's own name."""
+    """Writes one picture per frame, under the frame's own name (see picture_targets).
+
+    Raises:
+        UsageError: a picture would be written over one that is read.
+        WutdetError: the folder cannot be written.
+    """
 
     def __init__(self, folder: Path, source: Source):
-        self.folder, self.source = folder, source
+        self.folder = folder
+        self.targets = picture_targets(folder, source) if source.kind == "pictures" else {}
+        refuse_inputs(self.targets.values(), source, "--save")
+        check_output_folder(folder)
 
     def write(self, frame: Frame, image: np.ndarray) -> None:
         """Raises WutdetError where the file cannot be written."""
-        if self.source.kind == "pictures":
-            path = Path(frame.source)
-            name = path.relative_to(self.source.root)
-            target = self.folder / name.with_name(f"{name.stem}.annotated.jpg" if self._is_input(path) else name.name)
-            target = target.with_suffix(".jpg") if target.suffix.lower() not in (".jpg", ".png") else target
-        else:
-            target = self.folder / f"frame{frame.index:06d}.jpg"
+        target = self.targets.get(frame.source) or self.folder / f"frame{frame.index:06d}.jpg"
         ok, data = cv2.imencode(target.suffix, image)
         if not ok:
             raise WutdetError("OpenCV cannot encode the annotated picture", file=target)
         write_bytes(target, data.tobytes())
 
-    def _is_input(self, path: Path) -> bool:
-        return self.folder.resolve() == self.source.root.resolve()
-
     def close(self) -> None:
         """Nothing to finish."""
 
 
+def picture_targets(folder: Path, source: Source) -> dict[str, Path]:
+    """Where the annotated picture of every picture goes, by ``Frame.source``: all different, sub-folders as they are.
+
+    ``.jpg`` and ``.png`` keep their names, others become ``.jpg``; in the pictures' own folder they become
+    ``NAME.annotated.jpg``. Where two would have one name, the second keeps its own suffix before the new one
+    (``a.bmp.jpg``) or gets a number.
+    """
+    beside = folder.resolve() == source.root.resolve()
+    names = {file: file.relative_to(source.root) for file in source.files}
+    wished = {file: _new_suffix(name, beside) for file, name in names.items()}
+    targets, taken = {}, set()
+    # Names that stay as they are go first: no a.bmp takes the place of a.jpg.
+    for file in sorted(source.files, key=lambda file: wished[file] != names[file]):
+        name = names[file]
+        others = (_new_suffix(name.with_name(f"{name.name}{number}.jpg"), beside) for number in _numbers())
+        # Names that differ by case alone are one file on many disks.
+        chosen = next(one for one in chain([wished[file]], others) if str(one).casefold() not in taken)
+        taken.add(str(chosen).casefold())
+        targets[str(file)] = folder / chosen
+    return targets
+
+
+def _numbers() -> Iterable[str]:
+    return chain([""], (f".{number}" for number in count(2)))
+
+
+def _new_suffix(name: Path, beside: bool) -> Path:
+    if beside:
+        return name.with_name(f"{name.stem}.annotated.jpg")
+    return name if name.suffix.lower() in (".jpg", ".png") else name.with_suffix(".jpg")
+
+
+def refuse_inputs(targets: Iterable[Path], source: Source, option: str) -> None:
+    """Raises UsageError where a file to be written is one of those that are read, under whatever name."""
+    read = {_identity(file) for file in source.read_files} - {None}
+    for target in targets:
+        if _identity(target) in read:
+            raise UsageError(
+                f"{option} would write over '{printable(target)}', which is read as well",
+                hint="choose another folder or name",
+            )
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class AnnotatedVideo:
-    """Writes one video; frames of another size than the first are letterboxed into it."""
+    """Writes one video; frames of another size than the first are letterboxed into it.
+
+    Raises:
+        UsageError: it is the video that is read, or OpenCV cannot take its name.
+        WutdetError: its folder cannot be written.
+    """
 
     def __init__(self, file: Path, source: Source, stride: int):
         self.file, self.fps = file, (source.fps or 10.0) / max(1, stride)
         self.part = file.with_name(f".{file.stem}.part{file.suffix}")
         self.writer: cv2.VideoWriter | None = None
+        refuse_inputs([file], source, "--save")
+        if not is_unicode(file):
+            raise UsageError(f"OpenCV writes no video whose name is not UTF-8, received '{printable(file)}'")
+        check_output_file(file)
         self.size_wh = (0, 0)
 
     def write(self, frame: Frame, image: np.ndarray) -> None:
@@ -77,7 +139,8 @@ class AnnotatedVideo:
         from wutdet.boxes import Letterbox
 
         if self.writer is None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with writing_to(self.file):
+                self.file.parent.mkdir(parents=True, exist_ok=True)
             self.size_wh = (image.shape[1], image.shape[0])
             codec = cv2.VideoWriter_fourcc(*("MJPG" if self.file.suffix.lower() == ".avi" else "mp4v"))
             self.writer = cv2.VideoWriter(str(self.part), codec, self.fps, self.size_wh)
@@ -93,14 +156,16 @@ class AnnotatedVideo:
         """Finishes the file and puts it in its place."""
         if self.writer is not None:
             self.writer.release()
-            self.part.replace(self.file)
+            with writing_to(self.file, self.part):
+                self.part.replace(self.file)
 
 
 def annotated_output(target: Path, source: Source, stride: int) -> AnnotatedPictures | AnnotatedVideo:
     """The writer that ``--save`` means: a video where it ends in .mp4, .avi or .mkv, else a folder.
 
     Raises:
-        UsageError: the target is a picture file, or a folder's name that is a file.
+        UsageError: the target is a picture file, a folder's name that is a file, or would write over what is read.
+        WutdetError: the target cannot be written.
     """
     if target.suffix.lower() in VIDEO_SUFFIXES:
         return AnnotatedVideo(target, source, stride)

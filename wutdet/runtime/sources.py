@@ -10,7 +10,12 @@ import cv2
 import numpy as np
 
 from wutdet.errors import DataError
+from wutdet.files import is_unicode, printable
 from wutdet.images import IMAGE_SUFFIXES, list_images, read_image
+
+#: A video may end so many frames, or this share of its frames, before the number that its container states: some count
+#: a frame or two too many, others state only a duration, which sound may draw out.
+TOLERATED_FRAMES, TOLERATED_SHARE = 2, 0.05
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ class Source:
     def frames(self, stride: int = 1) -> Iterator[Frame]:
         """All frames; of a video every ``stride``-th.
 
-        A picture that cannot be read comes as a Frame with ``error``; the rest follow.
+        A picture that cannot be read comes as a Frame with ``error``; the rest follow. A video that ends well before
+        the number of frames that its container states (``TOLERATED_FRAMES``) has such a Frame as its last.
         """
         if self.kind == "pictures":
             for position, file in enumerate(self.files):
@@ -67,7 +73,9 @@ class Source:
         capture = _open(self.address)
         try:
             index = position = 0
+            reached_ms = 0.0
             while capture.grab():
+                reached_ms = capture.get(cv2.CAP_PROP_POS_MSEC)
                 if index % stride == 0:
                     ok, image = capture.retrieve()
                     if not ok:
@@ -77,8 +85,31 @@ class Source:
                 index += 1
             if self.kind == "video" and index == 0:
                 raise DataError("no frame of this video can be decoded", file=str(self.address))
+            if self.kind == "video" and self._ends_early(index, reached_ms):
+                error = DataError(
+                    f"the video ends early: {index} frames can be decoded, and the file states {self.count}",
+                    file=str(self.address),
+                    hint="it is damaged or incomplete; copy the file again",
+                )
+                yield Frame(str(self.address), index, None, error, position)
         finally:
             capture.release()
+
+    def _ends_early(self, frames: int, reached_ms: float) -> bool:
+        """Whether a video is cut short that had so many frames, the last of which began at this time.
+
+        Where the number of frames is a guess from duration and frame rate, and frames come at uneven intervals, there
+        are fewer frames than stated, but the time reaches the end: such a video is whole.
+        """
+        if self.count is None:
+            return False
+        reached = max(frames, reached_ms / 1000 * self.fps + 1)
+        return self.count - reached > max(TOLERATED_FRAMES, TOLERATED_SHARE * self.count)
+
+    @property
+    def read_files(self) -> tuple[Path, ...]:
+        """The files that frames come from; none for cameras and streams."""
+        return (Path(str(self.address)),) if self.kind == "video" else self.files
 
 
 def open_source(source: str) -> Source:
@@ -112,6 +143,11 @@ def open_source(source: str) -> Source:
 
 
 def _open(address: str | int) -> cv2.VideoCapture:
+    if isinstance(address, str) and not is_unicode(address):
+        # OpenCV crashes on it.
+        raise DataError(
+            "OpenCV opens no video whose name is not UTF-8", file=printable(address), hint="give the file another name"
+        )
     capture = cv2.VideoCapture(address)
     if not capture.isOpened():
         kind = f"camera {address}" if isinstance(address, int) else f"'{address}'"
