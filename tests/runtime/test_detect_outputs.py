@@ -13,6 +13,7 @@ from tiny_detectors import constant_model, smooth_picture
 from wutdet.config import DetectConfig
 from wutdet.errors import DataError, UsageError, WutdetError
 from wutdet.runtime import detect
+from wutdet.runtime.detector import Detector
 from wutdet.runtime.draw import picture_targets
 from wutdet.runtime.sources import open_source
 
@@ -134,7 +135,7 @@ def test_a_run_that_fails_at_once_leaves_earlier_results(tmp_path, model):
 def test_outputs_that_cannot_be_written_are_told_before_the_first_frame(pictures, model, tmp_path, monkeypatch):
     folder = pictures("a.jpg")
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setattr(detect.Detector, "__call__", lambda *_: pytest.fail("a frame was looked at"))
+    monkeypatch.setattr(Detector, "__call__", lambda *_: pytest.fail("a frame was looked at"))
     for option in ({"coco": "file/x.json"}, {"save": "file/x"}, {"save": "file/x.mp4"}, {"coco": "."}):
         paths = {name: tmp_path / value for name, value in option.items()}
         with pytest.raises(WutdetError, match=r"cannot write|this is a folder"):
