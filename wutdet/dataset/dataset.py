@@ -177,7 +177,9 @@ class Dataset:
             raise DataError(
                 f"split '{split}' has no frames in '{self.name or self.root}'; splits there: "
                 f"{', '.join(f'{k} ({v})' for k, v in have.items()) or 'none'}.{suggest(split, have)}",
-                hint="name one of those, or make splits with 'wutdet data split'",
+                hint="name one of those"
+                if have
+                else "run 'wutdet data split DATA', and name the splits.yaml that it writes in DATA's place",
             )
         return self.select(chosen)
 

@@ -139,7 +139,7 @@ def apply_split(dataset: Dataset, file: str | Path) -> Dataset:
             f"{len(unknown)} of {len(dataset)} frames of '{dataset.name or dataset.root}' are not in the split file, "
             f"first: '{unknown[0]}'",
             file=file,
-            hint="split the larger set with the old file as base: wutdet data split DATA --base OLD.json",
+            hint=f"if the set has grown: wutdet data split DATA --base {file} --out NEW.json",
         )
     names = tuple(content.splits)
     codes = [-1 if part_of[path] is None else names.index(part_of[path]) for path in dataset.path]
