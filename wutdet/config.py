@@ -529,7 +529,8 @@ class DetectConfig:
     source: Positional[str]
     """Picture, folder, video file, camera number or rtsp:// address."""
     model: str = "default"
-    """Artefact (.onnx), or 'default' for the one installed with wutdet."""
+    """Artefact (.onnx), a released one by name (ship-n.int8, ship-n.hif4, or 'default', which is the first), or
+    checkpoint (.pt; needs wutdet[train])."""
     conf: float | None = None
     """Lowest score shown; none takes the model's own threshold, or 0.25."""
     iou: float = 0.7

@@ -72,6 +72,15 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.image_id)
 
+    def __repr__(self) -> str:
+        """One line: name, frames, boxes, classes, splits, folder."""
+        splits = ", ".join(f"{name} {count:,}" for name, count in self.split.counts().items())
+        classes = ", ".join(self.category_names[:8]) + (", ..." if len(self.category_names) > 8 else "")
+        return (
+            f"Dataset({self.name!r}: {len(self):,} frames, {self.box_count:,} boxes; classes: {classes or 'none'}; "
+            f"splits: {splits or 'none'}; in '{self.root}')"
+        )
+
     @property
     def box_count(self) -> int:
         return len(self.box_image)
