@@ -118,3 +118,30 @@ def test_the_split_file_itself_is_json(tmp_path):
     with pytest.raises(UsageError, match="JSON") as caught:
         split(SplitConfig(str(tmp_path / "set"), out=tmp_path / "s.yaml", links=False))
     assert "s.json" in caught.value.hint
+
+
+def roboflow(folder, write_picture):
+    for split_name in ("train", "valid"):
+        coco(folder / split_name)
+        (folder / split_name / "annotations/all.json").rename(folder / split_name / "_annotations.coco.json")
+    return 24
+
+
+def labelme(folder, write_picture):
+    for n in range(6):
+        write_picture(folder / "frames" / f"{n}.png")
+        shape = {"label": "ship", "points": [[4, 4], [30, 20]], "shape_type": "rectangle"}
+        (folder / "frames" / f"{n}.json").write_text(
+            json.dumps({"shapes": [shape], "imagePath": f"{n}.png", "imageWidth": 64, "imageHeight": 48})
+        )
+    return 6
+
+
+@pytest.mark.parametrize("layout", [roboflow, labelme])
+def test_a_split_file_inside_the_folder_is_no_annotation(layout, tmp_path, write_picture, monkeypatch):
+    """'data split .', typed inside the folder: its JSON file lies among the data's own."""
+    frames = layout(tmp_path, write_picture)
+    monkeypatch.chdir(tmp_path)
+    result = split(SplitConfig(".", links=False))
+    assert len(load_dataset(".")) == frames == sum(result.splits.values())
+    assert len(load_dataset("splits.yaml", "val")) == result.splits["val"]

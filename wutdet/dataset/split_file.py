@@ -82,6 +82,15 @@ def write_split_file(file: str | Path, content: SplitFile) -> None:
     )
 
 
+def is_split_file(file: Path) -> bool:
+    """Whether a file begins as split files do: readers of JSON layouts pass over it. False where it cannot be read."""
+    try:
+        with open(file, "rb") as opened:
+            return SCHEMA.encode() in opened.read(64)
+    except OSError:
+        return False
+
+
 def read_split_file(file: str | Path) -> SplitFile:
     """Reads and checks a split file.
 
