@@ -11,6 +11,7 @@ KERNELS := CMakeLists.txt kernels/CMakeLists.txt $(wildcard kernels/*.* kernels/
 
 demo: $(VENV)/.train
 	$(BIN)/wutdet demo
+	@echo "wutdet is $(BIN)/wutdet; '. $(BIN)/activate' puts it on the PATH"
 
 demo-quick: $(VENV)/.train
 	$(BIN)/wutdet demo --quick

@@ -77,12 +77,13 @@ class ConvertConfig:
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """Split by sequence, never by frame; write the split to a file with a digest."""
+    """Split by sequence, never by frame; write the split to a file with a digest, and beside it a data description that
+    other commands take as DATA."""
 
     data: Positional[str]
     """A data description (.yaml), an annotation file, or a folder."""
     out: Path = Path("splits.json")
-    """Split file to write; data descriptions refer to it as 'splits: FILE'."""
+    """Split file to write. The description, which names DATA and this file, gets its name with .yaml (splits.yaml)."""
     parts: str = "train=0.7,val=0.15,test=0.15"
     """Names and shares of the splits, by frames."""
     seed: int = 0
@@ -530,7 +531,8 @@ class DetectConfig:
     a video that ends over 2 frames and 5 % before the number of frames it states; the rest goes on, and the
     exit code is 3."""
     model: str = "default"
-    """Artefact (.onnx), or 'default' for the one installed with wutdet."""
+    """Artefact (.onnx), a released one by name (ship-n.int8, ship-n.hif4, or 'default', which is the first), or
+    checkpoint (.pt; needs wutdet[train])."""
     conf: float | None = None
     """Lowest score shown; none takes the model's own threshold, or 0.25."""
     iou: float = 0.7

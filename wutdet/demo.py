@@ -29,7 +29,7 @@ from wutdet.config import (
     to_json,
 )
 from wutdet.errors import DataError, WutdetError
-from wutdet.files import write_json, write_text
+from wutdet.files import write_json
 
 log = logging.getLogger(__name__)
 
@@ -153,15 +153,14 @@ def run(config: DemoConfig) -> DemoResult:
     folder = Path(config.out)
     _claim(folder, config)
     step = _Steps(folder)
-    scenes, splits, data = folder / "scenes", folder / "splits.json", folder / "data.yaml"
+    scenes, splits, data = folder / "scenes", folder / "splits.json", folder / "splits.yaml"
 
     render = RenderConfig(scenes, sequences=scale.sequences, frames=scale.frames, seed=config.seed)
     step("render", f"data render {_q(scenes)} --sequences {scale.sequences} --frames {scale.frames}", render,
          wutdet.scenes.render.run, "scenes/annotations/all.json")  # fmt: skip
     split = SplitConfig(str(scenes), splits, parts="train=0.6,val=0.2,test=0.2", seed=config.seed, classes="ship")
     split_result = step("split", f"data split {_q(scenes)} --out {_q(splits)} --parts {split.parts} --classes ship",
-                        split, wutdet.dataset.split.run, "splits.json")  # fmt: skip
-    write_text(data, "name: rendered-demo\nformat: coco\npath: scenes\nclasses: ship\nsplits: splits.json\n")
+                        split, wutdet.dataset.split.run, "splits.json", "splits.yaml")  # fmt: skip
     audit = step("audit", f"data audit {_q(data)}", AuditConfig((str(data),), classes="ship"), wutdet.dataset.audit.run)
     stats = step("stats", f"data stats {_q(data)}", StatsConfig(str(data), imgsz=FRAME_SIZE), wutdet.dataset.stats.run)
 

@@ -9,7 +9,9 @@ import sys
 import numpy as np
 import pytest
 
+from wutdet.bench.index import write_voc_tree
 from wutdet.dataset.classes import ClassMap, apply_class_map
+from wutdet.dataset.columns import LabelColumn
 from wutdet.dataset.load import load_dataset
 from wutdet.dataset.problems import KINDS, Problem, ProblemSink
 from wutdet.errors import DataError, UsageError
@@ -156,3 +158,15 @@ def test_opening_an_index_needs_no_opencv(tmp_path):
     modules = "wutdet.dataset.load, wutdet.dataset.formats, wutdet.dataset.describe, wutdet.dataset.index"
     code = f"import sys; import {modules}; sys.exit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_data_set_is_shown_in_a_line(tmp_path):
+    """A notebook that ends a cell with a data set, or a column of it, is not flooded."""
+    write_voc_tree(tmp_path / "tree", 40, 90, seed=0, images=True)
+    dataset = load_dataset(tmp_path / "tree").with_labels(split=LabelColumn.none(40))
+    marked = dataset.with_labels(split=LabelColumn.of(["train"] * 30 + ["val"] * 10))
+    for shown in map(repr, (dataset, marked, dataset.path, dataset.sequence, marked.split)):
+        assert len(shown) < 200 + len(str(tmp_path)) and "\n" not in shown
+    assert repr(marked).startswith("Dataset('tree': 40 frames, 90 boxes; classes: ship; splits: train 30, val 10; in '")
+    assert "splits: none" in repr(dataset) and repr(marked.split) == "LabelColumn(40 rows: 'train' 30, 'val' 10)"
+    assert repr(dataset.path).startswith("TextColumn(40 rows: 'JPEGImages/") and repr(dataset.path).endswith(", ...)")

@@ -186,3 +186,13 @@ def test_nibbles(data, rows, count):
     for row, column in np.ndindex(codes.shape):
         assert packed[row, column // 2] >> (4 * (column % 2)) & 15 == codes[row, column]
     np.testing.assert_array_equal(unpack_nibbles(packed, count), codes)
+
+
+@pytest.mark.parametrize(("format", "options"), CASES, ids=NAMES)
+def test_shown_in_a_line(format, options):
+    tensor = quantize(np.ones((64, 256), dtype=np.float32), format, **options)
+    shown = repr(tensor)
+    assert len(shown) < 120 and "\n" not in shown
+    assert format in shown and "(64, 256)" in shown and f"{tensor.nbytes:,} bytes" in shown
+    assert f"{8 * tensor.nbytes / (64 * 256):.2f} bits" in shown
+    assert "bits" not in repr(quantize(np.ones((0, 64), dtype=np.float32), format, **options))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ def as_run(advice) -> TrainConfig:
     config = parse(TrainConfig, "train", words[2:])
     check(config)
     for name, value in advice.settings.items():
-        assert getattr(config, name) == value
+        assert attrgetter(name)(config) == value
     return config
 
 
@@ -60,15 +62,45 @@ def test_the_table_is_a_count_of_sizes(tmp_path, rng):
 
 
 def test_large_ships_need_neither_crops_nor_a_large_input(tmp_path):
-    config = as_run(advise(frames_with(tmp_path, [200.0, 300, 900, 1000]), "my data"))
+    advice = advise(frames_with(tmp_path, [200.0, 300, 900, 1000]), "my data")
+    config = as_run(advice)
+    assert advice.tile == "none" and "--tile" not in advice.to_text()
     assert (config.data, config.recipe, config.imgsz, config.frame_size) == ("my data", "full-frames", 320, None)
 
 
 def test_far_ships_get_a_p2_head_without_stride_32(tmp_path):
     advice = advise(frames_with(tmp_path, [10.0] * 30 + [14] * 30 + [40] * 40), "d")
     config = as_run(advice)
-    assert (config.recipe, config.frame_size, config.imgsz) == ("far-ships-p2", 1600, 640)
-    assert config.model == "yolo26n-p2ship" and advice.tile == 0
+    assert (config.recipe, config.frame_size, config.imgsz) == ("far-ships-p2", 1920, 640)
+    assert config.model == "yolo26n-p2ship"
+
+
+def test_tiles_follow_the_size_of_ships_in_the_frame(tmp_path):
+    """Two rows and zoomed crops where ships are tiny in the frame itself, one row where only the input shrinks them."""
+    cases = (
+        ([10.0] * 30 + [14] * 30 + [40] * 40, "horizon@1+2", 1.5, 1920),
+        ([17.0] * 40 + [60] * 60, "horizon", None, 1920),
+        ([12.0] * 10 + [60] * 90, "none", None, 1280),
+    )
+    for sides, tile, zoom, frame_size in cases:
+        advice = advise(frames_with(tmp_path, sides), "d")
+        config = as_run(advice)
+        assert (advice.tile, config.augment.zoom, config.frame_size) == (tile, zoom, frame_size)
+        told = " ".join(advice.reasons)
+        assert ("--tile" in told) == (tile != "none") and (f"(--tile {tile})" in told or tile == "none")
+        assert ("No tiles" in told) == (tile == "none")
+        assert ("--augment.zoom 1.5" in told) == ("--augment.zoom 1.5" in advice.command) == (zoom is not None)
+
+
+def test_what_is_told_of_tiles_is_what_was_measured(repository_dir):
+    """The figures in the advice are those of results/ships-2026-11: AP, and times as multiples of whole frames'."""
+    text = (repository_dir / "results/ships-2026-11/README.md").read_text("utf-8")
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+    table = {row[0].split("*")[0]: (float(row[2]), float(row[3])) for row in rows if len(row) == 9 and "." in row[2]}
+    (whole_ms, whole), (row_ms, row), (two_ms, two) = (table[p] for p in ("none", "horizon", "horizon@1+2"))
+    told = re.findall(r"(?<= )\.\d{3}", module._MEASURED), re.findall(r"\((\d) times", module._MEASURED)
+    assert told[0] == [f"{ap:.3f}"[1:] for ap in (whole, row, two)]
+    assert told[1] == [f"{ms / whole_ms:.0f}" for ms in (row_ms, two_ms)]
 
 
 def test_a_near_ship_among_small_ones_keeps_stride_32(tmp_path):
@@ -79,9 +111,12 @@ def test_a_near_ship_among_small_ones_keeps_stride_32(tmp_path):
 
 
 def test_very_large_frames_are_tiled(tmp_path):
-    advice = advise(frames_with(tmp_path, [9.0] * 50 + [30] * 50, frame_wh=(3840, 2160)), "d")
-    assert (advice.facts["long_side"], advice.tile) == (3840, 1280)
+    advice = advise(frames_with(tmp_path, [9.0] * 10 + [30] * 90, frame_wh=(3840, 2160)), "d")
+    assert (advice.facts["long_side"], advice.tile) == (3840, "1280")
     assert any("--tile 1280" in reason for reason in advice.reasons)
+    tiny = advise(frames_with(tmp_path, [9.0] * 50 + [30] * 50, frame_wh=(3840, 2160)), "d")
+    assert (tiny.facts["long_side"], tiny.tile) == (3840, "horizon@1+2")
+    assert as_run(tiny).augment.zoom == 1.5
 
 
 def test_a_budget_rules_out_larger_inputs(tmp_path):
@@ -94,6 +129,7 @@ def test_a_budget_rules_out_larger_inputs(tmp_path):
     by_side = {c.long_side: c for c in bound.candidates}
     assert by_side[1600].estimated_ms == pytest.approx(20 * 1600 * 928 / 1e6)
     assert any("20 ms allow 1280 pixels" in reason for reason in bound.reasons)
+    assert any("wutdet bench tiling MODEL d --split val --within-ms 20." in reason for reason in bound.reasons)
     enough = advise(dataset, "d", timed=20.0, budget_ms=1000.0)
     assert enough.facts["long_side"] == 1600
     never = advise(dataset, "d", timed=20.0, budget_ms=0.1)
@@ -101,6 +137,7 @@ def test_a_budget_rules_out_larger_inputs(tmp_path):
     config = as_run(never)
     assert (config.recipe, config.imgsz, config.frame_size) == ("far-ships-p2", 320, None)
     assert any("time a P2 model" in reason for reason in never.reasons)
+    assert never.tile == "none" and any("whole frame alone takes more" in reason for reason in never.reasons)
 
 
 def test_uneven_groups_are_balanced(tmp_path):
@@ -132,7 +169,7 @@ def test_the_command_prints_and_writes(sea, tmp_path, capsys):
     text = capsys.readouterr().out
     assert (tmp_path / "advice.txt").read_text() == text
     content = json.loads((tmp_path / "a.json").read_text())
-    assert content["schema"] == "wutdet.data.advise/1" and content["command"] in text
+    assert content["schema"] == "wutdet.data.advise/2" and content["command"] in text
     assert content["frames"] == 8 and set(content["candidates"][0]) == set(Candidate.__dataclass_fields__)
     assert all(reason in text for reason in content["reasons"])
 

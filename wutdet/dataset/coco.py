@@ -22,6 +22,7 @@ from wutdet.dataset.dataset import Dataset
 from wutdet.dataset.image_header import read_size_wh
 from wutdet.dataset.json_lines import read_json_with_lines
 from wutdet.dataset.problems import ProblemSink
+from wutdet.dataset.split_file import is_split_file
 from wutdet.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def find_coco_files(folder: Path) -> list[Path]:
         sorted(folder.glob("*.json")),
         sorted(folder.glob(f"*/{_ROBOFLOW}.json")),
     ):
-        if found:
+        if found := [file for file in found if not is_split_file(file)]:
             return found
     return []
 

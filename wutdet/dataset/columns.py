@@ -40,6 +40,10 @@ class TextColumn:
     def __iter__(self):
         return (self[row] for row in range(len(self)))
 
+    def __repr__(self) -> str:
+        first = ", ".join(repr(self[row]) for row in range(min(len(self), 3)))
+        return f"TextColumn({len(self):,} rows: {first}{', ...' if len(self) > 3 else ''})"
+
     def take(self, rows: np.ndarray) -> TextColumn:
         """The strings at ``rows`` (index array), copied."""
         rows = np.asarray(rows)
@@ -97,6 +101,11 @@ class LabelColumn:
     def __getitem__(self, row: int) -> str | None:
         code = int(self.codes[row])
         return None if code < 0 else self.names[code]
+
+    def __repr__(self) -> str:
+        counts = list(self.counts().items())
+        first = ", ".join(f"{name!r} {count:,}" for name, count in counts[:6])
+        return f"LabelColumn({len(self):,} rows: {first or 'no labels'}{', ...' if len(counts) > 6 else ''})"
 
     def take(self, rows) -> LabelColumn:
         """The labels at ``rows``; the vocabulary is kept."""

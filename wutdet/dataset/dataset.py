@@ -72,6 +72,15 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.image_id)
 
+    def __repr__(self) -> str:
+        """One line: name, frames, boxes, classes, splits, folder."""
+        splits = ", ".join(f"{name} {count:,}" for name, count in self.split.counts().items())
+        classes = ", ".join(self.category_names[:8]) + (", ..." if len(self.category_names) > 8 else "")
+        return (
+            f"Dataset({self.name!r}: {len(self):,} frames, {self.box_count:,} boxes; classes: {classes or 'none'}; "
+            f"splits: {splits or 'none'}; in '{self.root}')"
+        )
+
     @property
     def box_count(self) -> int:
         return len(self.box_image)
@@ -177,7 +186,9 @@ class Dataset:
             raise DataError(
                 f"split '{split}' has no frames in '{self.name or self.root}'; splits there: "
                 f"{', '.join(f'{k} ({v})' for k, v in have.items()) or 'none'}.{suggest(split, have)}",
-                hint="name one of those, or make splits with 'wutdet data split'",
+                hint="name one of those"
+                if have
+                else "run 'wutdet data split DATA', and name the splits.yaml that it writes in DATA's place",
             )
         return self.select(chosen)
 

@@ -123,7 +123,7 @@ class Description:
             f"the split file is not there: {self.splits_file}",
             file=self.file,
             line=self.splits_line,
-            hint=f"make it: wutdet data split {self.path} --out {places[0]}",
+            hint=f"make it: wutdet data split {self.file} --out {places[0]}",
         )
 
 

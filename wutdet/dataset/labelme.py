@@ -17,6 +17,7 @@ from wutdet.dataset.dataset import CONDITIONS, SCENES, Dataset
 from wutdet.dataset.image_header import is_picture_name, read_size_wh
 from wutdet.dataset.json_lines import read_json_with_lines
 from wutdet.dataset.problems import ProblemSink
+from wutdet.dataset.split_file import is_split_file
 from wutdet.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def read_labelme(source: Path, *, sink: ProblemSink | None = None, name: str = "
     """
     sink = ProblemSink() if sink is None else sink
     root = source if source.is_dir() else source.parent
-    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    files = [f for f in sorted(source.rglob("*.json")) if not is_split_file(f)] if source.is_dir() else [source]
     builder = DatasetBuilder(root, name=name or source.resolve().stem, sink=sink)
     counts = {"bounding": 0, "left out": 0}
     seen: set[str] = set()

@@ -21,6 +21,7 @@ def load_dataset(
     format: str = "auto",
     classes: str | ClassMap = "keep",
     problems: list | None = None,
+    splits: bool = True,
 ) -> Dataset:
     """Loads a data description (.yaml), an annotation file or a folder.
 
@@ -33,6 +34,7 @@ def load_dataset(
         classes: a ClassMap, or its command-line form ("ship", "keep", "ferry=ship,buoy=").
         problems: list that takes a Problem (kind, file, line, message) for everything that is wrong, which is then
             skipped (the index is left aside); without it, the first one raises.
+        splits: apply the split file that a description names.
 
     Raises:
         DataError: nothing there, unreadable, of an unknown format, or wrong content.
@@ -54,7 +56,7 @@ def load_dataset(
     else:
         dataset = _read(description.find_data(), description.format, description.options(), sink, description.name)
         dataset = apply_class_map(dataset, description.class_map, sink)
-        if description.splits is not None:
+        if splits and description.splits is not None:
             dataset = apply_split(dataset, description.splits)
     dataset = apply_class_map(dataset, class_map, sink)
     return dataset if split is None else dataset.in_split(split)

@@ -21,6 +21,7 @@ free of twins in the new training split.
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from wutdet.dataset.load import load_dataset
 from wutdet.dataset.pictures import READABLE, scan_pictures
 from wutdet.dataset.sequences import NO_BLOCK, block_number, linked_sequences, with_sequences
 from wutdet.dataset.split_file import SplitFile, apply_split, read_split_file, write_split_file
+from wutdet.dataset.write_description import description_file, write_description
 from wutdet.errors import DataError, UsageError
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class SplitResult:
         leaks: the leak rate of the result.
         digest: of the split file.
         file: the split file.
+        description: data description that names the data and the split file; what other commands take as DATA.
     """
 
     splits: Mapping[str, int]
@@ -64,6 +67,7 @@ class SplitResult:
     leaks: LeakRate
     digest: str
     file: Path
+    description: Path
 
     def to_json(self) -> dict:
         return {
@@ -76,6 +80,7 @@ class SplitResult:
             "leaks": self.leaks.to_json(),
             "digest": self.digest,
             "file": str(self.file),
+            "description": str(self.description),
         }
 
     def to_text(self) -> str:
@@ -86,7 +91,11 @@ class SplitResult:
             lines.append(f"{name:10} {frames:8} {share:>6} {self.sequences[name]:9} {self.boxes[name]:8}")
         if self.left_out:
             lines.append(f"{self.left_out} frames left out: they repeat a frame of another split")
-        lines += [self.leaks.to_text(), f"written: {self.file} (digest {self.digest})"]
+        lines += [
+            self.leaks.to_text(),
+            f"written: {self.file} (digest {self.digest}); the data with these splits: {self.description}",
+            f"next: wutdet train {shlex.quote(str(self.description))}",
+        ]
         return "\n".join(lines)
 
 
@@ -116,13 +125,15 @@ def parse_parts(text: str) -> dict[str, float]:
 
 
 def run(config: SplitConfig) -> SplitResult:
-    """Splits a data set and writes the split file.
+    """Splits a data set, writes the split file, and beside it a data description that names both.
 
     Raises:
         DataError: the data set cannot be loaded, or has fewer sequences than splits.
-        UsageError: impossible shares, or a block size below 1.
+        UsageError: impossible shares, a block size below 1, or the description's place is taken.
     """
-    dataset = load_dataset(config.data, format=config.format, classes=config.classes)
+    out = Path(config.out)
+    description, is_new = description_file(out, config.data, config.format)
+    dataset = load_dataset(config.data, format=config.format, classes=config.classes, splits=False)
     base = None if config.base is None else read_split_file(config.base)
     pictures = scan_pictures(dataset) if config.links and len(dataset) else None
     if pictures is not None and (bad := int((pictures["status"] != READABLE).sum())):
@@ -133,7 +144,10 @@ def run(config: SplitConfig) -> SplitResult:
         pixels=pictures is not None, pictures=pictures,
     )  # fmt: skip
     content = SplitFile.of(labelled, tuple(rule["parts"]), data=config.data, rule=rule)
-    write_split_file(config.out, content)
+    write_split_file(out, content)
+    if is_new:
+        name = dataset.name or Path(config.data).resolve().stem
+        write_description(description, out, config.data, name, config.format, config.classes)
     codes = np.asarray(labelled.split.codes)
     boxes_per_image = labelled.boxes_per_image()
     names = labelled.split.names
@@ -144,7 +158,8 @@ def run(config: SplitConfig) -> SplitResult:
         left_out=int((codes < 0).sum()),
         leaks=leaks,
         digest=content.digest,
-        file=Path(config.out),
+        file=out,
+        description=description,
     )
 
 

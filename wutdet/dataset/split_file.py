@@ -82,6 +82,15 @@ def write_split_file(file: str | Path, content: SplitFile) -> None:
     )
 
 
+def is_split_file(file: Path) -> bool:
+    """Whether a file begins as split files do: readers of JSON layouts pass over it. False where it cannot be read."""
+    try:
+        with open(file, "rb") as opened:
+            return SCHEMA.encode() in opened.read(64)
+    except OSError:
+        return False
+
+
 def read_split_file(file: str | Path) -> SplitFile:
     """Reads and checks a split file.
 
@@ -139,7 +148,7 @@ def apply_split(dataset: Dataset, file: str | Path) -> Dataset:
             f"{len(unknown)} of {len(dataset)} frames of '{dataset.name or dataset.root}' are not in the split file, "
             f"first: '{unknown[0]}'",
             file=file,
-            hint="split the larger set with the old file as base: wutdet data split DATA --base OLD.json",
+            hint=f"if the set has grown: wutdet data split DATA --base {file} --out NEW.json",
         )
     names = tuple(content.splits)
     codes = [-1 if part_of[path] is None else names.index(part_of[path]) for path in dataset.path]

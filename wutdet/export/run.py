@@ -202,14 +202,15 @@ def _gate_frames(config: ExportConfig) -> Dataset | None:
             raise DataError(
                 f"the calibration data set has no split '{config.gate_split}' for the acceptance gate",
                 file=source,
-                hint="name held-out frames with --gate DATA (and --gate-split), or split it with 'wutdet data split'",
+                hint="name held-out frames with --gate DATA (and --gate-split), or take the splits.yaml that "
+                "'wutdet data split' writes",
             )
         dataset = dataset.in_split(config.gate_split)
     elif config.gate is None:
         raise DataError(
             "the calibration data set has no splits, so nothing is held out for the acceptance gate",
             file=source,
-            hint="name held-out frames with --gate DATA, or split it with 'wutdet data split'",
+            hint="name held-out frames with --gate DATA, or take the splits.yaml that 'wutdet data split' writes",
         )
     if config.gate_images and len(dataset) > config.gate_images:
         rows = np.linspace(0, len(dataset) - 1, config.gate_images).round().astype(int)

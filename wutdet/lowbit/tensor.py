@@ -55,6 +55,11 @@ class QuantizedTensor:
                 )
         _check_scales(self)
 
+    def __repr__(self) -> str:
+        """One line: format, shape, size; no codes."""
+        bits = "" if math.isnan(self.bits_per_value) else f" ({self.bits_per_value:.2f} bits a value)"
+        return f"QuantizedTensor({self.format}, shape {self.shape}, {self.nbytes:,} bytes{bits})"
+
     @property
     def layout(self) -> Layout:
         return layout_of(self.format, self.shape, self.options)

@@ -233,7 +233,7 @@ def validation_frames(config: TrainConfig) -> Dataset:
         raise DataError(
             "no splits are marked in this data set, so there is nothing to validate on",
             file=config.data,
-            hint="name other frames with --val, or make splits with 'wutdet data split'",
+            hint="name other frames with --val; or 'wutdet data split DATA', then train on the splits.yaml it writes",
         )
     if tagged.any() and (config.val is None or dataset.split.is_(config.val_split).any()):
         dataset = dataset.in_split(config.val_split)
