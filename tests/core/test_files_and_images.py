@@ -35,7 +35,8 @@ def test_a_folder_that_cannot_be_made_is_one_error(tmp_path, monkeypatch):
         files.write_text(tmp_path / "file" / "a" / "b" / "x.json", "{}")
 
     def refused(path, mode=0o777):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        missing = errno.EACCES if os.path.isdir(os.path.dirname(path)) else errno.ENOENT
+        raise OSError(missing, os.strerror(missing), str(path))
 
     monkeypatch.setattr(os, "mkdir", refused)
     with pytest.raises(WutdetError, match=r"x\.json: cannot write \(Permission denied\)"):

@@ -104,7 +104,7 @@ def refuse_inputs(targets: Iterable[Path], source: Source, option: str) -> None:
         if _identity(target) in read:
             raise UsageError(
                 f"{option} would write over '{printable(target)}', which is read as well",
-                hint="choose another folder or name",
+                hint="choose a place outside of what is read",
             )
 
 
