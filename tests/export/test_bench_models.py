@@ -28,7 +28,7 @@ def test_rows_of_two_artefacts(artefact, pictures):
     assert {"cpu", "cores", "onnxruntime"} <= set(content["machine"])
     assert [row["format"] for row in content["rows"]] == ["fp32", "int8"]
     for row, file in zip(content["rows"], files, strict=True):
-        assert row["engine"] == "onnxruntime"
+        assert row["engine"] == {"fp32": "onnxruntime", "int8": "native"}[row["format"]]
         assert (row["threads"], row["imgsz"], row["runs"]) == (1, 160, 3)
         assert row["size_bytes"] == file.stat().st_size
         assert 0 < row["min_ms"] <= row["median_ms"] <= row["p95_ms"]
