@@ -93,7 +93,7 @@ def test_evaluate_model_gives_detections_and_figures(harbour):
 
 
 def test_command_writes_detections_that_score_the_same(harbour, tmp_path, monkeypatch):
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", Oracle)
     out = tmp_path / "out" / "detections.json"
     result = scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), detections=out))
     assert result.protocol["model"] == "oracle.onnx" and result.protocol["nms_iou"] == 0.7
@@ -114,14 +114,14 @@ def test_outputs_that_cannot_be_written_are_told_before_any_frame_is_read(harbou
 
 def test_detections_never_replace_the_annotations(harbour, monkeypatch):
     before = harbour.read_bytes()
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", Oracle)
     with pytest.raises(UsageError, match="--detections would write over"):
         scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), detections=harbour))
     assert harbour.read_bytes() == before
 
 
 def test_figures_survive_a_disk_that_is_full_at_the_end(harbour, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", Oracle)
 
     def full(*_, **__):
         raise WutdetError("cannot write (No space left on device)")
@@ -133,7 +133,7 @@ def test_figures_survive_a_disk_that_is_full_at_the_end(harbour, tmp_path, monke
 
 
 def test_command_prints_the_leak_rate_of_a_split(harbour, monkeypatch):
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", Oracle)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", Oracle)
     result = scorecard.run_eval(EvalConfig(("oracle.onnx", str(harbour)), split="val"))
     assert result.protocol["images"] == 5 and result.protocol["split"] == "val"
     content = json.loads(json.dumps(result.to_json()))

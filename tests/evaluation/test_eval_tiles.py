@@ -65,7 +65,7 @@ def harbour(tmp_path, monkeypatch) -> Path:
         cv2.imwrite(str(tmp_path / "images" / f"{row}.png"), frame)
     (tmp_path / "truth.json").write_text(json.dumps(truth))
     monkeypatch.setattr(NearSighted, "seen", [], raising=False)
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", NearSighted)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", NearSighted)
     return tmp_path / "truth.json"
 
 

@@ -124,7 +124,7 @@ def world(tmp_path, monkeypatch) -> Path:
     for name in ("sharp", "dull"):
         (tmp_path / f"{name}.pt").write_text("model")
     monkeypatch.setattr(StandIn, "calls", [], raising=False)
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", StandIn)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", StandIn)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -277,7 +277,7 @@ def test_the_command_runs_it_and_its_options_reach_the_detectors(world, monkeypa
             super().__init__(model, **options)
             made.append(options)
 
-    monkeypatch.setattr("wutdet.runtime.detector.Detector", Noting)
+    monkeypatch.setattr("wutdet.runtime.load.Detector", Noting)
     arguments = ["eval", "--matrix", "sharp.pt=a", "=c", "--imgsz", "320", "--conf", "0.01", "--resamples", "20"]
     assert run_command([*arguments, "--json", "matrix.json"]) == 0
     assert made[0]["imgsz"] == 320 and made[0]["conf"] == 0.01 and made[0]["max_det"] >= 100
