@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from wutdet import load_dataset
-from wutdet.detections import Detections
+from wutdet.bench.tiling import detections_of
 from wutdet.evaluation.accumulate import Ranking
 from wutdet.evaluation.bootstrap import bootstrap, draw, resample
 from wutdet.evaluation.categories import align_categories
@@ -46,17 +46,9 @@ def matches_of(folder: Path, policy: str, dataset, truth):
         if look["policy"] == policy:
             looks[look["frame"]] = look
     assert len(looks) == len(dataset), f"{folder}: {len(looks)} frames under {policy}, {len(dataset)} in the data"
-    parts = [
-        Detections(
-            np.array(look["xyxy"], np.float32).reshape(-1, 4),
-            np.array(look["score"], np.float32),
-            np.array(look["category"], np.int32),
-            np.full(len(look["score"]), row),
-            ("ship",),
-        )
-        for row, look in sorted(looks.items())
-    ]
-    found = align_categories(Detections.concatenate(parts), dataset.category_names)
+    found = align_categories(
+        detections_of([looks[row] for row in range(len(dataset))], ("ship",)), dataset.category_names
+    )
     return match_for([PROTOCOL], truth, FoundBoxes.of(found, truth), bins=()), np.median(
         [look["cpu_ms"] for look in looks.values()]
     )

@@ -13,7 +13,8 @@ from tiny_detectors import IMGSZ, shared_artefact, smooth_picture
 
 from wutdet import cli
 from wutdet.bench.merge import run_merge, seen_boxes
-from wutdet.bench.tiling import best_within, embed_choice, mark_front, run
+from wutdet.bench.tiling import best_within, mark_front, run
+from wutdet.bench.tiling_choice import embed_choice
 from wutdet.config import DetectConfig, EvalConfig, TilingConfig
 from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.runtime.detector import Detector
@@ -129,7 +130,7 @@ def test_embedding_is_refused_before_measuring(tmp_path):
 def test_what_is_tried_with_an_installed_model_stays_in_the_output_folder(harbour, tmp_path, monkeypatch):
     """Two frames tried out must not decide how every later 'detect' of this installation looks at frames."""
     model, _ = harbour
-    monkeypatch.setattr("wutdet.bench.tiling.released_artefacts", lambda: {"ship": model})
+    monkeypatch.setattr("wutdet.bench.tiling_choice.released_artefacts", lambda: {"ship": model})
     result = run(options(harbour, tmp_path / "out", policies=("none",)))
     assert result.file == tmp_path / "out" / policy_file(model).name and result.file.is_file()
     assert not policy_file(model).exists()

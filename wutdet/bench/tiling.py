@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wutdet.bench.tiling_choice import embed_choice, place_of_choice, refuse_embedding
 from wutdet.bench.timing import machine
 from wutdet.config import TilingConfig
 from wutdet.dataset.dataset import Dataset
@@ -30,11 +31,8 @@ from wutdet.evaluation.coco import match_for, result_of
 from wutdet.evaluation.presets import preset
 from wutdet.evaluation.protocol import ALL, View
 from wutdet.evaluation.tables import FoundBoxes, GroundTruth
-from wutdet.files import write_bytes, write_json
-from wutdet.runtime.metadata import encode
-from wutdet.runtime.model_digest import split_metadata
-from wutdet.runtime.model_files import ARTEFACT_SUFFIXES, find_model, released_artefacts
-from wutdet.runtime.saved_policy import SCHEMA, model_facts, policy_file
+from wutdet.files import write_json
+from wutdet.runtime.saved_policy import SCHEMA, model_facts
 from wutdet.runtime.tile_policy import TilePolicy
 from wutdet.runtime.tiling import TiledDetector
 
@@ -125,7 +123,7 @@ def run(config: TilingConfig) -> TilingResult:
     if config.every < 1:
         raise UsageError(f"--every must be at least 1, received {config.every}")
     if config.embed:
-        _refuse_embedding(config.model)  # before hours of measuring, not after
+        refuse_embedding(config.model)  # before hours of measuring, not after
     dataset = load_dataset(config.data, format=config.format, classes=config.classes)
     dataset = dataset if config.split is None else dataset.in_split(config.split)
     dataset = dataset.select(np.arange(0, len(dataset), config.every))
@@ -168,58 +166,12 @@ def run(config: TilingConfig) -> TilingResult:
         "clock": config.clock,
         "threshold": best["threshold"],
     }
-    file = config.save or _place_of_choice(detector.path, config.out)
+    file = config.save or place_of_choice(detector.path, config.out)
     result = TilingResult(protocol, facts, rows, chosen, file)
     write_json(file, result.to_json())
     if config.embed:
         embed_choice(detector.path, chosen)
     return result
-
-
-def _place_of_choice(model: Path, folder: Path) -> Path:
-    """Beside the model, where ``--tile saved`` finds it; what is tried with an installed model stays in ``folder``."""
-    beside = policy_file(model)
-    return folder / beside.name if model in released_artefacts().values() else beside
-
-
-def _refuse_embedding(model: str) -> None:
-    found = find_model(model)
-    if not Path(model).is_file():
-        raise UsageError(
-            f"--embed would write into '{found.name}', a file of the installed package, which the next installation "
-            "replaces",
-            file=found,
-            hint="copy that file and name the copy as MODEL, or leave --embed out",
-        )
-    _refuse_other_than_artefacts(found)
-
-
-def _refuse_other_than_artefacts(file: Path) -> None:
-    if file.suffix.lower() not in ARTEFACT_SUFFIXES:
-        raise UsageError(f"--embed writes into artefacts (.onnx), received '{file.name}'", hint="leave --embed out")
-
-
-def embed_choice(artefact: Path, chosen: Mapping) -> None:
-    """Writes the policy, its overlap and the score threshold that goes with it into an artefact's metadata.
-
-    Tiles find more of everything, and of what is no ship too, than the whole frames that an export chose its threshold
-    on. All else in the file stays as it is, byte for byte, and so does its ``model_digest``.
-
-    Raises:
-        UsageError: not an artefact.
-        ModelError: an artefact by name only.
-    """
-    _refuse_other_than_artefacts(artefact)
-    import onnx
-
-    network, metadata = split_metadata(artefact.read_bytes(), artefact)
-    entries = {"tiling": {"policy": chosen["policy"], "overlap": chosen["overlap"]}}
-    if chosen.get("threshold") is not None:
-        entries["threshold"] = round(chosen["threshold"], 4)
-    props = onnx.load_model_from_string(metadata).metadata_props
-    kept = [entry for entry in props if entry.key not in entries]
-    new = [onnx.StringStringEntryProto(key=key, value=encode(value)) for key, value in entries.items()]
-    write_bytes(artefact, network + onnx.ModelProto(metadata_props=[*kept, *new]).SerializeToString())
 
 
 def frames_digest(dataset: Dataset) -> str:
@@ -366,18 +318,23 @@ def _same_settings(folder: Path, protocol: Mapping) -> Path:
     return folder / "frames.jsonl"
 
 
-def _row(name: str, detector: TiledDetector, looks: Sequence[Mapping], dataset: Dataset) -> dict:
+def detections_of(looks: Sequence[Mapping], category_names: Sequence[str]) -> Detections:
+    """What lines of ``frames.jsonl`` found, one line for each frame of the data set, in their order."""
     parts = [
         Detections(
             np.array(look["xyxy"], np.float32).reshape(-1, 4),
             np.array(look["score"], np.float32),
             np.array(look["category"], np.int32),
             np.full(len(look["score"]), row),
-            detector.category_names,
+            tuple(category_names),
         )
         for row, look in enumerate(looks)
     ]
-    detections = align_categories(Detections.concatenate(parts), dataset.category_names)
+    return Detections.concatenate(parts)
+
+
+def _row(name: str, detector: TiledDetector, looks: Sequence[Mapping], dataset: Dataset) -> dict:
+    detections = align_categories(detections_of(looks, detector.category_names), dataset.category_names)
     truth, protocol = GroundTruth.of(dataset), preset("coco")
     matches = match_for([protocol], truth, FoundBoxes.of(detections, truth), bins=_BINS)
     result = result_of(matches, truth, protocol, bins=_BINS)
