@@ -89,7 +89,7 @@ def run_eval(config: EvalConfig) -> EvaluationResult | MatrixResult:
         )
     from wutdet.dataset.load import load_dataset
 
-    *models, data = config.inputs
+    models, data = config.inputs[:-1], config.inputs[-1] if config.inputs else None
     if not 1 <= len(models) <= 2:
         raise UsageError(
             f"expected MODEL DATA, or MODEL MODEL DATA to compare two, received {len(config.inputs)} argument(s): "

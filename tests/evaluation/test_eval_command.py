@@ -213,3 +213,8 @@ def test_options_that_cannot_be_are_refused(harbour, tmp_path, options, models, 
     results.write_text("[]")
     with pytest.raises(UsageError, match=words):
         scorecard.run_eval(EvalConfig((*[str(results)] * models, str(harbour)), **options))
+
+
+def test_without_a_word_it_says_what_is_wanted():
+    with pytest.raises(UsageError, match=r"expected MODEL DATA.*received 0"):
+        scorecard.run_eval(EvalConfig(()))

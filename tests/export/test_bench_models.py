@@ -49,6 +49,8 @@ def test_architecture_name_gets_random_weights(pictures):
 
 def test_what_bench_refuses(artefact, checkpoints, pictures, tmp_path):
     file = str(artefact("yolo26n", "nms", "fp32"))
+    with pytest.raises(UsageError, match="no model to time"):
+        run(BenchConfig(()))
     with pytest.raises(UsageError, match="index"):
         run(BenchConfig((file, "index")))
     with pytest.raises(UsageError, match="--runs"):

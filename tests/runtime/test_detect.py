@@ -119,6 +119,8 @@ def test_impossible_sources_and_options(tmp_path, artefact):
         with pytest.raises(DataError, match=message):
             run(DetectConfig(str(tmp_path / source), model=model))
     cv2.imwrite(str(tmp_path / "a.png"), smooth_picture((64, 64), 0))
+    with pytest.raises(UsageError, match="an empty text was given"):  # not every picture below this folder
+        run(DetectConfig("", model=model))
     with pytest.raises(UsageError, match="--stride"):
         run(DetectConfig(str(tmp_path / "a.png"), model=model, stride=0))
     with pytest.raises(UsageError, match="--save"):

@@ -47,6 +47,8 @@ def test_a_frame_of_one_row_is_looked_at(tmp_path):
         ({"threads": 10**10}, "threads must be in"),
         ({"max_det": -1}, r"at least one box .*received -1"),
         ({"max_det": 0}, r"at least one box .*received 0"),
+        ({"iou": 3.0}, r"NMS must be in 0\.\.1, received 3"),
+        ({"iou": float("nan")}, r"NMS must be in 0\.\.1, received nan"),
     ],
 )
 def test_numbers_out_of_range_are_usage_errors(tmp_path, backend, options, message):

@@ -86,6 +86,10 @@ def run(config: BenchConfig):
             place, option = _BENCHMARKS[name]
             module, function = place.split(":")
             return getattr(importlib.import_module(module), function)(getattr(config, option))
+    if not config.models:
+        raise UsageError(
+            "no model to time", hint=f"name artefacts or 'default', or one of the benchmarks {', '.join(_BENCHMARKS)}"
+        )
     if config.runs < 1 or config.warmup < 0:
         raise UsageError(f"--runs must be at least 1 and --warmup at least 0, received {config.runs}, {config.warmup}")
     if not config.threads or min(config.threads) < 0:

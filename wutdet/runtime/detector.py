@@ -90,6 +90,8 @@ class Detector:
     ):
         if not 0 <= threads <= MAX_THREADS:
             raise UsageError(f"threads must be in 0..{MAX_THREADS} (0: all cores), received {threads}")
+        if not 0 <= iou <= 1:
+            raise UsageError(f"the IoU threshold of NMS must be in 0..1, received {iou}")
         if max_det < 1:
             raise UsageError(f"at least one box per frame must be allowed (max_det), received {max_det}")
         self.path = find_model(model)

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from wutdet.errors import DataError
+from wutdet.errors import DataError, UsageError
 from wutdet.files import is_unicode, printable
 from wutdet.images import IMAGE_SUFFIXES, list_images, read_image
 
@@ -117,7 +117,10 @@ def open_source(source: str) -> Source:
 
     Raises:
         DataError: nothing there, a folder without pictures, or a video or camera that cannot be opened.
+        UsageError: an empty text, as of a shell variable that is not set.
     """
+    if not source.strip():
+        raise UsageError("no source to look at: an empty text was given", hint="for this folder, write '.'")
     path = Path(source)
     if path.is_dir():
         files = tuple(list_images(path))
