@@ -52,13 +52,14 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
   bench tiling MODEL DATA    what tiles gain and cost, and the best policy within a time
   report RUN                 write a run's HTML report again
 
-Every command takes --json FILE ('-' for stdout) for machine-readable results, and key=value for --key value.
+Every command takes --json FILE ('-' for stdout) for machine-readable results, and key=value for --key value
+(flag=true for --flag, flag=false for --no-flag, augment.paste=0.3 for --augment.paste 0.3).
 Exit codes: 0 ok, 1 other, 2 usage, 3 data, 4 model, 5 export, 6 missing extra, 130 interrupted.
 """
 
 
 def _take_option(arguments: list[str], name: str) -> tuple[str | None, list[str]]:
-    """Removes ``--name VALUE`` or ``--name=VALUE``; returns the value and what is left."""
+    """Removes ``--name VALUE``, ``--name=VALUE`` or ``name=VALUE``; returns the value and what is left."""
     from wutdet.errors import UsageError
 
     value, rest, index = None, [], 0
@@ -69,29 +70,80 @@ def _take_option(arguments: list[str], name: str) -> tuple[str | None, list[str]
                 raise UsageError(f"{name} needs a value")
             value, index = arguments[index + 1], index + 2
             continue
-        if word.startswith(name + "="):
-            value = word[len(name) + 1 :]
+        if word.startswith((f"{name}=", f"{name[2:]}=")):
+            value = word.partition("=")[2]
         else:
             rest.append(word)
         index += 1
     return value, rest
 
 
+def _options(config_class: type, prefix: str = "") -> dict[str, type]:
+    """Type of every option by its name with underscores, those of nested configurations (augment.paste) included."""
+    import dataclasses
+    import typing
+
+    found = {}
+    for name, kind in typing.get_type_hints(config_class).items():
+        if dataclasses.is_dataclass(kind):
+            found.update(_options(kind, f"{prefix}{name}."))
+        else:
+            found[prefix + name] = kind
+    return found
+
+
+def _assignment(word: str, key: str, value: str, kind: type) -> list[str]:
+    """``key=value`` as ``--key value``, and ``flag=true`` as ``--flag`` or ``--no-flag``."""
+    from wutdet.errors import UsageError
+
+    if kind is not bool:
+        return [f"--{key}", value]
+    if value.lower() not in ("true", "false"):
+        raise UsageError(f"{key} is true or false, received '{word}'")
+    parent, dot, flag = key.replace("_", "-").rpartition(".")
+    return [f"--{parent}{dot}{'' if value.lower() == 'true' else 'no-'}{flag}"]
+
+
+def _without_assignments(options: dict[str, type], arguments: list[str]) -> list[str]:
+    """The arguments with ``key=value``, as ultralytics' users write it, in the form of options.
+
+    Raises:
+        UsageError: a flag that is neither true nor false, or a key that looks like a mistyped one.
+    """
+    import typing
+
+    from wutdet.errors import UsageError, suggest
+
+    rewritten: list[str] = []
+    is_value = in_list = False  # what the option before makes of a word
+    for word in arguments:
+        key, equals, value = word.partition("=")
+        name = key.lstrip("-").replace("-", "_")
+        kind = options.get(name)
+        if word.startswith("-") and not (is_value and word[1:2].isdigit()):
+            flag = kind is bool or name.rpartition(".")[2].startswith("no_")
+            is_value, in_list = not equals and not flag, typing.get_origin(kind) is tuple
+            rewritten.append(word)
+            continue
+        if equals and kind is not None and not is_value:
+            rewritten += _assignment(word, key, value, kind)
+            in_list = typing.get_origin(kind) is tuple
+        else:
+            mistyped = equals and not is_value and not in_list and name.replace(".", "_").isidentifier()
+            if mistyped and (close := suggest(name, options)) and not os.path.exists(word):
+                raise UsageError(f"unknown option '{key}' in '{word}'.{close.replace('_', '-')}")
+            rewritten.append(word)
+        is_value = False
+    return rewritten
+
+
 def parse(config_class: type, command: str, arguments: list[str]):
     """The configuration that the arguments describe. Exits with 2 and a suggestion on a typo."""
-    import dataclasses
-
     import tyro
 
-    names = {f.name for f in dataclasses.fields(config_class)}
-    rewritten: list[str] = []
-    for word in arguments:  # key=value, as ultralytics' users write it
-        key, equals, value = word.partition("=")
-        if equals and key.replace("-", "_") in names:
-            rewritten += [f"--{key}", value]
-        else:
-            rewritten.append(word)
-    if "recipe" not in names:
+    options = _options(config_class)
+    rewritten = _without_assignments(options, arguments)
+    if "recipe" not in options:
         return tyro.cli(config_class, prog=f"wutdet {command}", args=rewritten)
     from wutdet.recipes import settings_of
 

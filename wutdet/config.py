@@ -234,7 +234,7 @@ class AugmentConfig:
     focus: float = 0.7
     """Probability that a crop is laid around a ship; the others lie anywhere, which keeps empty water in."""
     scale: float = 0.4
-    """Pictures are scaled by a random factor of up to 1 + SCALE, down to 1 - SCALE."""
+    """Pictures are scaled by a random factor of up to 1 + SCALE, down to 1 - SCALE; from 0 to 1."""
     zoom: float | None = None
     """Crops are enlarged up to so many times more than that, for far ships; with FRAME_SIZE, for tiles that enlarge the
     frame (--tile horizon@2). None: 1.5 without FRAME_SIZE, 1 with it."""
@@ -296,7 +296,7 @@ class TrainConfig:
     epochs: int = 100
     """Passes over the training split."""
     imgsz: int = 640
-    """Side of the square training input in pixels."""
+    """Side of the square training input in pixels: a multiple of the model's largest stride (32; 64 for -p6)."""
     frame_size: int | None = None
     """Long side to which frames are scaled before crops of IMGSZ are taken; none means IMGSZ (whole frames)."""
     max_scale: float | None = None
@@ -317,11 +317,12 @@ class TrainConfig:
     seed: int = 0
     """Same seed, data and machine, same run."""
     patience: int = 50
-    """Stop after so many epochs without a better AP."""
+    """Stop after so many epochs without a better AP; 0 never does."""
     mosaic: float = 0.5
     """Probability that four pictures are put together into one."""
     close_mosaic: int = 3
-    """Last epochs that run without mosaic."""
+    """Last epochs that run without mosaic. With MINUTES, which may end the run sooner, they are estimated before every
+    epoch from the time of those before; of the first epoch nothing is known, so it has mosaics."""
     balance: Literal["none", "sequence", "condition", "source"] = "none"
     """Show rare sequences, conditions or sources more often: a group of n frames gets a share of sqrt(n). Epochs keep
     their length."""
@@ -330,7 +331,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     tiny: TinyConfig = field(default_factory=TinyConfig)
     out: Path = Path("runs/train")
-    """Run folder; a number is added if it is there already."""
+    """Run folder; a number is added if it is there already and not empty."""
     resume: Path | None = None
     """Run folder to continue after a kill; all other options are then read from it."""
     eval_every: int = 1

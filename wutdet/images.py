@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from wutdet.errors import DataError
+from wutdet.exif import SWAPPING, orientation
 
 #: File name endings that are taken for pictures when a folder is searched.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
@@ -44,8 +46,9 @@ def to_network_input(bgr_u8: np.ndarray) -> np.ndarray:
 def read_image(path: str | Path, expected_size_wh: tuple[int, int] | None = None) -> np.ndarray:
     """uint8 [H, W, 3] BGR of a picture file.
 
-    EXIF rotation is applied, unless ``expected_size_wh`` (the size that the annotation was drawn on) fits only
-    the picture as stored: then it is left alone.
+    EXIF rotation (of JPEG, PNG and WebP; TIFF's own too) is applied as OpenCV's imread does, unless
+    ``expected_size_wh`` (the size that the annotation was drawn on) fits only the picture as stored: then it is left
+    alone (but for TIFF).
 
     Raises:
         DataError: no such file, not a picture, truncated, or of another size than expected.
@@ -63,7 +66,8 @@ def read_image(path: str | Path, expected_size_wh: tuple[int, int] | None = None
     buffer = np.frombuffer(data, dtype=np.uint8)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_UNCHANGED
     try:
-        # IMREAD_UNCHANGED keeps alpha and depth but ignores EXIF; IMREAD_ANYCOLOR honours EXIF.
+        # IMREAD_UNCHANGED keeps alpha and depth but ignores EXIF. Other flags honour it: in JPEG, and where OpenCV is
+        # new enough in PNG and WebP.
         stored = cv2.imdecode(buffer, flags) if len(buffer) else None
     except cv2.error as error:
         raise DataError(f"not a readable image ({error.err})", file=path) from error
@@ -74,8 +78,9 @@ def read_image(path: str | Path, expected_size_wh: tuple[int, int] | None = None
             hint="JPEG, PNG, BMP, TIFF and WebP are read",
         )
     image = to_bgr_u8(stored)
-    if data[:2] == _JPEG_START and b"Exif" in data[:64]:
-        turned = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+    turn = orientation(io.BytesIO(data))
+    if turn != 1:
+        turned = turned_by(image, turn)
         fits_stored = expected_size_wh == (image.shape[1], image.shape[0])
         fits_turned = expected_size_wh == (turned.shape[1], turned.shape[0])
         if fits_turned or not fits_stored:
@@ -88,6 +93,14 @@ def read_image(path: str | Path, expected_size_wh: tuple[int, int] | None = None
             hint="see 'wutdet data audit'; '--fix' writes a cleaned copy",
         )
     return image
+
+
+def turned_by(image: np.ndarray, turn: int) -> np.ndarray:
+    """A picture [H, W, 3] as the EXIF orientation ``turn`` (1 to 8) wants it shown: [H, W, 3], from 5 on [W, H, 3]."""
+    if turn in SWAPPING:
+        image = cv2.transpose(image)
+    axis = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(turn)  # 1 mirrors left to right, 0 top to bottom, -1 does both
+    return image if axis is None else cv2.flip(image, axis)
 
 
 def list_images(folder: str | Path) -> list[Path]:

@@ -106,6 +106,32 @@ def test_key_equals_value_is_accepted():
     assert cli.parse(config.EvalConfig, "eval", ["m.onnx", "run=1/d.json"]).inputs[-1] == "run=1/d.json"
 
 
+def test_flags_and_dotted_names_as_key_equals_value():
+    parsed = cli.parse(config.EvalConfig, "eval", ["m.onnx", "d.json", "leaks=false", "corrupt=True"])
+    assert (parsed.leaks, parsed.corrupt, parsed.inputs) == (False, True, ("m.onnx", "d.json"))
+    words = ["d", "augment.paste=0.3", "augment.low_light=false", "quantize-inputs=true", "extra=box=7.5", "epochs=3"]
+    parsed = cli.parse(config.TrainConfig, "train", words)
+    assert (parsed.augment.paste, parsed.augment.low_light, parsed.quantize_inputs) == (0.3, False, True)
+    assert (parsed.extra, parsed.epochs) == (("box=7.5",), 3)
+    # What follows an option is its value, whatever it looks like.
+    words = ["d", "--classes", "seed=ship", "--extra", "box=7.5", "lrf=0.5", "--augment.scale", "-1", "epochs=3"]
+    parsed = cli.parse(config.TrainConfig, "train", words)
+    assert (parsed.classes, parsed.extra, parsed.epochs) == ("seed=ship", ("box=7.5", "lrf=0.5"), 3)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epoch=3", "unknown option 'epoch' in 'epoch=3'. Did you mean 'epochs'"),
+        ("augment.pasta=1", "Did you mean 'augment.paste'"),
+        ("quantize-inputs=maybe", "true or false, received 'quantize-inputs=maybe'"),
+    ],
+)
+def test_a_mistyped_key_equals_value_is_refused(word, message):
+    with pytest.raises(UsageError, match=message):
+        cli.parse(config.TrainConfig, "train", ["d", word])
+
+
 def test_json_goes_to_a_file_or_to_stdout(tmp_path, monkeypatch, capsys):
     class Result:
         exit_code = 0
@@ -121,6 +147,8 @@ def test_json_goes_to_a_file_or_to_stdout(tmp_path, monkeypatch, capsys):
     assert cli.run(["score", "a", "b", "--json", str(target)]) == 0
     assert json.loads(target.read_text()) == Result().to_json()
     assert capsys.readouterr().out == "for people\n"
+    assert cli.run(["score", "a", "b", "json=-"]) == 0
+    assert json.loads(capsys.readouterr().out) == Result().to_json()
     assert cli.run(["score", "a", "b", "--json=-"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == Result().to_json()

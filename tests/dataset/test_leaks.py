@@ -178,7 +178,7 @@ def test_scans_are_remembered_until_a_file_changes(tmp_path, count_reads):
     rows = [("a 1.png", None, None, []), ("ö.png", None, None, [])]
     dataset = labelled(tmp_path, rows)
     first = scan_pictures(dataset)
-    assert (tmp_path / ".wutdet-index/pictures-1.npz").is_file() and len(count_reads) == 2
+    assert (tmp_path / ".wutdet-index/pictures-2.npz").is_file() and len(count_reads) == 2
     assert scan_pictures(dataset).tobytes() == first.tobytes() and len(count_reads) == 2
     decoded = scan_pictures(dataset, decode=True)  # asks for more than is known
     assert len(count_reads) == 4 and (decoded["hash"] == first["hash"]).all()
@@ -193,7 +193,7 @@ def test_scans_are_remembered_until_a_file_changes(tmp_path, count_reads):
 def test_a_damaged_cache_is_made_again(tmp_path, count_reads, caplog):
     dataset = labelled(tmp_path, [("a.png", None, None, [])])
     first = scan_pictures(dataset)
-    cache = tmp_path / ".wutdet-index/pictures-1.npz"
+    cache = tmp_path / ".wutdet-index/pictures-2.npz"
     for damage in (b"", b"nonsense", cache.read_bytes()[:200]):
         cache.write_bytes(damage)
         assert scan_pictures(dataset).tobytes() == first.tobytes()

@@ -26,7 +26,7 @@ def epoch_of(sampler: TrainingSampler, epoch: int) -> list[tuple[int, ...]]:
 
 def test_without_balance_every_frame_comes_once():
     addresses = epoch_of(TrainingSampler(50, seed=3), 2)
-    assert sorted(addresses) == [(2, row) for row in range(50)]
+    assert sorted(addresses) == [(2, row, 0, False) for row in range(50)]
     assert addresses == epoch_of(TrainingSampler(50, seed=3), 2) != epoch_of(TrainingSampler(50, seed=4), 2)
 
 
@@ -59,7 +59,7 @@ def test_over_many_epochs_every_frame_of_a_large_group_is_seen():
 def test_frames_that_come_again_have_another_address_and_look_different(sea):
     addresses = epoch_of(TrainingSampler(429, 0, Balance(UNEVEN)), 5)
     assert len(set(addresses)) == len(addresses)
-    assert {len(address) for address in addresses} == {2, 3}
+    assert {len(address.seed) for address in addresses} == {2, 3}
     pictures = TrainingPictures(
         load_dataset(str(sea), classes="ship"), picture_settings(TrainConfig(data="", imgsz=64))
     )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import typing
+from pathlib import Path
 
 import pytest
 
 from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
-from wutdet.errors import DataError, UsageError
+from wutdet.errors import DataError, ModelError, UsageError
+from wutdet.train.ranges import RANGES, fields_of
+from wutdet.train.records import new_run_folder
 from wutdet.train.run import run, training_frames, validation_frames
-from wutdet.train.settings import check, extra_settings, picture_settings, resumed_config, ultralytics_settings
+from wutdet.train.settings import check, extra_settings, resumed_config, ultralytics_settings
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,21 @@ from wutdet.train.settings import check, extra_settings, picture_settings, resum
         ({"extra": ("mixup=0.5",)}, "does not take 'mixup'"),
         ({"extra": ("box",)}, "not key=value"),
         ({"extra": ("box=high",)}, "ultralytics refuses"),
+        ({"extra": ("box=.nan",)}, "--extra box must be a finite number"),
+        ({"extra": ("nbs=0",)}, "--extra nbs must be a finite number of at least 1"),
+        ({"minutes": float("nan")}, "--minutes must be a finite number, received nan"),
+        ({"max_scale": float("inf")}, "--max-scale must be a finite number"),
+        ({"whole_frames": 3}, "--whole-frames is a share"),
+        ({"seed": -1}, "--seed must be from 0"),
+        ({"patience": -1}, "--patience must be at least 0"),
+        ({"close_mosaic": -1}, "--close-mosaic must be at least 0"),
+        ({"augment": AugmentConfig(scale=-1)}, "--augment.scale is a share"),
+        ({"augment": AugmentConfig(scale=float("nan"))}, "--augment.scale must be a finite number"),
+        ({"augment": AugmentConfig(flip=7)}, "--augment.flip is a probability"),
+        ({"augment": AugmentConfig(focus=1.5)}, "--augment.focus is a probability"),
+        ({"tiny": TinyConfig(assign="ciou")}, "--tiny.assign takes one of iou, nwd, received 'ciou'"),
+        ({"model": "yolov8n-p6", "imgsz": 96}, "--imgsz must be a multiple of 64"),
+        ({"model": "yolov8n", "freeze": 23}, "--freeze 23 leaves nothing to train"),
         ({"device": "0,1"}, "one device"),
         ({"optimizer": "AdamX"}, r"unknown optimizer 'AdamX'\. Did you mean 'Adam"),
     ],
@@ -41,6 +60,38 @@ def test_settings_that_make_no_sense(sea, tmp_path, changes, words):
     with pytest.raises(UsageError, match=words):
         run(TrainConfig(data=str(sea), out=tmp_path / "run", **changes))
     assert not (tmp_path / "run").exists()
+
+
+def test_every_number_has_a_range():
+    numbers = {name for name, kind, _ in fields_of(TrainConfig("")) if {int, float} & {kind, *typing.get_args(kind)}}
+    assert numbers == set(RANGES) and len(numbers) > 25
+    check(TrainConfig("", out=Path("no such folder")))
+
+
+def test_a_folder_without_a_name_cannot_be_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert new_run_folder(Path(".")) == Path(".")  # as long as it is empty
+    for out in (".", ".."):
+        with pytest.raises(UsageError, match=f"--out {out} is not empty, and has no name"):
+            check(TrainConfig("", out=Path(out)))
+        with pytest.raises(UsageError, match="no name that a number"):
+            new_run_folder(Path(out))
+    check(TrainConfig("", out=Path("."), resume=Path(".")))
+
+
+def test_processes_that_start_together_get_folders_of_their_own(tmp_path, monkeypatch):
+    """The second asks when the first has made the folder and put nothing in it yet."""
+    wanted, others = tmp_path / "run", []
+    mkdir = Path.mkdir
+
+    def interrupted(self, *arguments, **named):
+        mkdir(self, *arguments, **named)
+        if self == wanted and not others:
+            others.append(None)
+            others[0] = new_run_folder(wanted)
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    assert {new_run_folder(wanted), others[0]} == {wanted, tmp_path / "run2"}
 
 
 def test_a_typo_in_an_option_ends_with_code_2_and_a_suggestion(sea, capsys):
@@ -102,8 +153,7 @@ def test_defaults_follow_from_the_start(sea, tmp_path):
     assert (chosen["lr0"], chosen["box"], chosen["lrf"]) == (0.03, 5, 0.5)
 
 
-def test_mosaics_end_before_the_run_does():
-    assert picture_settings(TrainConfig(data="x", close_mosaic=4, epochs=10)).first_plain_epoch == 6
+def test_no_extra_settings():
     assert extra_settings(()) == {}
 
 
@@ -116,3 +166,15 @@ def test_a_saved_configuration_comes_back(tmp_path):
     again = resumed_config(tmp_path)
     assert again == TrainConfig(**{**vars(config), "resume": tmp_path})
     check(again)
+
+
+def test_a_configuration_of_another_version_comes_back_without_what_is_unknown(tmp_path, caplog):
+    saved = {"data": "d", "extra": [], "speed": 1, "augment": {"fog": False, "snow": True}, "tiny": {"huge": 3}}
+    (tmp_path / "config.json").write_text(json.dumps({"train": saved}))
+    again = resumed_config(tmp_path)
+    assert not again.augment.fog and again.tiny == TinyConfig()
+    assert "goes on without: speed, augment.snow, tiny.huge" in caplog.text
+    for broken, words in (({**saved, "augment": 3}, "object in 'augment', found 3"), ({}, "'data' is missing")):
+        (tmp_path / "config.json").write_text(json.dumps({"train": broken}))
+        with pytest.raises(ModelError, match=words):
+            resumed_config(tmp_path)

@@ -13,12 +13,11 @@ from wutdet.dataset.hashing import box_neighbours, hash_neighbours
 from wutdet.dataset.leaks import relative_boxes
 from wutdet.dataset.pictures import MISSING, READABLE, TRUNCATED
 from wutdet.errors import DataError
+from wutdet.exif import SWAPPING
 from wutdet.images import read_image
 
 #: From the first to the last: of two twins in different splits, the one in the later split is kept.
 SPLIT_ORDER = ("train", "trainval", "val", "valid", "validation", "dev", "test")
-
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def check_files(dataset: Dataset, pictures: np.ndarray) -> Iterator[Finding]:
@@ -40,7 +39,7 @@ def check_files(dataset: Dataset, pictures: np.ndarray) -> Iterator[Finding]:
     stored = np.stack([pictures["width"], pictures["height"]], axis=1)
     annotated = np.asarray(dataset.size_wh)
     fits = (stored == annotated).all(axis=1)
-    fits |= np.isin(pictures["orientation"], _TURNED) & (stored[:, ::-1] == annotated).all(axis=1)
+    fits |= np.isin(pictures["orientation"], SWAPPING) & (stored[:, ::-1] == annotated).all(axis=1)
     for row in np.flatnonzero(good & ~fits).tolist():
         yield Finding(
             "error", "image-size", str(dataset.image_file(row)), 0,

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 from wutdet.errors import DataError
+from wutdet.exif import SWAPPING, orientation
 
 # Enough for the EXIF block (at most 64 kB) and a second metadata segment of most cameras.
 _HEAD_BYTES = 1 << 18
@@ -34,18 +35,20 @@ def read_size_wh(path: str | Path) -> tuple[int, int]:
             head = file.read(4096)
             if head[:2] == b"\xff\xd8":
                 head += file.read(_HEAD_BYTES - 4096)
+            size = _size_of_head(head)
+            turned = size is not None and orientation(file) in SWAPPING
     except OSError as error:
         raise DataError(f"cannot read the image ({error.strerror})", file=path) from error
-    size = _size_of_head(head)
     if size is None:
         from wutdet.images import read_image
 
         height, width = read_image(path).shape[:2]
         return width, height
-    return size
+    return size[::-1] if turned else size
 
 
 def _size_of_head(head: bytes) -> tuple[int, int] | None:
+    """Width and height as stored."""
     if head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and len(head) >= 24:
         return struct.unpack(">II", head[16:24])
     if head[:2] == b"\xff\xd8":
@@ -59,7 +62,7 @@ def _size_of_head(head: bytes) -> tuple[int, int] | None:
 
 
 def _jpeg_size(head: bytes) -> tuple[int, int] | None:
-    at, turned = 2, False
+    at = 2
     while at + 9 < len(head):
         if head[at] != 0xFF:
             return None
@@ -75,26 +78,9 @@ def _jpeg_size(head: bytes) -> tuple[int, int] | None:
             height, width = struct.unpack(">HH", head[at + 5 : at + 9])
             if not height:  # defined later in the file by a DNL marker
                 return None
-            return (height, width) if turned else (width, height)
-        if marker == 0xE1 and head[at + 4 : at + 10] == b"Exif\0\0":
-            turned = _exif_orientation(head[at + 10 : at + 2 + length]) in (5, 6, 7, 8)
+            return width, height
         at += 2 + length
     return None
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Value of tag 0x0112 in the first directory of a TIFF block, 1 where there is none (EXIF 2.3, section 4.6)."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 8:
-        return 1
-    start = struct.unpack(order + "I", tiff[4:8])[0]
-    if start + 2 > len(tiff):
-        return 1
-    for entry in range(struct.unpack(order + "H", tiff[start : start + 2])[0]):
-        field = tiff[start + 2 + 12 * entry : start + 14 + 12 * entry]
-        if len(field) == 12 and struct.unpack(order + "H", field[:2])[0] == 0x0112:
-            return struct.unpack(order + "H", field[8:10])[0]
-    return 1
 
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import zipfile
@@ -14,9 +15,9 @@ import numpy as np
 
 from wutdet.dataset.dataset import Dataset
 from wutdet.dataset.hashing import content_hash, hash_of_file
-from wutdet.dataset.image_header import _exif_orientation
 from wutdet.dataset.progress import progress_bar
 from wutdet.errors import WutdetError
+from wutdet.exif import orientation
 from wutdet.files import atomic_path
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ PICTURE = np.dtype(
     ]
 )
 
-_CACHE_FOLDER, _CACHE_FILE = ".wutdet-index", "pictures-1.npz"
+_CACHE_FOLDER, _CACHE_FILE = ".wutdet-index", "pictures-2.npz"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -117,8 +118,7 @@ def _look_at(file: str, decode: bool) -> np.ndarray:
             record["height"], record["width"] = pixels.shape[:2]
             record["channels"] = 1 if pixels.ndim == 2 else pixels.shape[2]
             record["bits"] = 8 * pixels.dtype.itemsize
-            start = data[: 1 << 18].find(b"Exif\0\0") if is_jpeg else -1
-            record["orientation"] = _exif_orientation(data[start + 6 : start + 6 + (1 << 16)]) if start > 0 else 1
+            record["orientation"] = orientation(io.BytesIO(data))
         record["decoded"] = True
     return record
 

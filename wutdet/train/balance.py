@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -89,25 +90,48 @@ def balance_of(dataset: Dataset, by: str) -> Balance | None:
     return made
 
 
+class Address(NamedTuple):
+    """Which picture of a run is meant.
+
+    Attributes:
+        epoch: 0-based.
+        row: of the frame in the data set.
+        again: how many times the frame has come before in this epoch, so that it is cut and lit in another way.
+        plain: never a mosaic.
+    """
+
+    epoch: int
+    row: int
+    again: int = 0
+    plain: bool = False
+
+    @property
+    def seed(self) -> tuple[int, ...]:
+        """What the random choices in the picture depend on."""
+        return (self.epoch, self.row, self.again) if self.again else (self.epoch, self.row)
+
+
 class TrainingSampler:
     """The frames of an epoch, by seed and epoch only: all frames once, or as ``balance`` deals them.
 
-    Yields addresses of pictures: (epoch, row), and (epoch, row, n) where a frame comes for the n-th time after its
-    first, so that it is cut and lit in another way.
+    Attributes:
+        epoch: the epoch that is dealt next.
+        plain: whether it runs without mosaics. In the addresses, this reaches worker processes too.
     """
 
     def __init__(self, count: int, seed: int, balance: Balance | None = None):
-        self.count, self.seed, self.balance, self.epoch = count, seed, balance, 0
+        self.count, self.seed, self.balance = count, seed, balance
+        self.epoch, self.plain = 0, False
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[tuple[int, ...]]:
+    def __iter__(self) -> Iterator[Address]:
         rng = np.random.default_rng((self.seed, self.epoch))
         rows = rng.permutation(self.count) if self.balance is None else self.balance.deal(rng)
         seen = np.zeros(self.count, np.int64)
         addresses = []
         for row in rows.tolist():
-            addresses.append((self.epoch, row, int(seen[row])) if seen[row] else (self.epoch, row))
+            addresses.append(Address(self.epoch, row, int(seen[row]), self.plain))
             seen[row] += 1
         return iter(addresses)

@@ -1,7 +1,7 @@
 """Training pictures out of a Dataset: decode, cut views, put mosaics together, augment. No file is written.
 
-Every picture depends only on (seed, epoch, position), never on the number of worker processes or on what ran before, so
-a resumed run sees what an uninterrupted one would have seen.
+Every picture depends only on (seed, epoch, position) and on whether its epoch has mosaics, never on the number of
+worker processes or on what ran before, so a resumed run sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wutdet.boxes import Letterbox
 from wutdet.config import AugmentConfig
 from wutdet.dataset.dataset import Dataset
 from wutdet.train.augment import MaritimeEffects
-from wutdet.train.balance import TrainingSampler, balance_of
+from wutdet.train.balance import Address, TrainingSampler, balance_of
 from wutdet.train.overlay import draw_text
 from wutdet.train.paste import Paster
 from wutdet.train.views import View, choose_view, frame_scale, keep_and_cover
@@ -39,7 +39,6 @@ class PictureSettings:
         whole_frames: share of pictures that show the whole frame although ``frame_size`` is given.
         mosaic: probability of a mosaic.
         max_scale: frames are enlarged at most so many times (before the random scale).
-        first_plain_epoch: first epoch (0-based) without mosaics.
         balance: groups that are to count alike, or ``none``.
     """
 
@@ -50,7 +49,6 @@ class PictureSettings:
     whole_frames: float
     mosaic: float
     max_scale: float | None
-    first_plain_epoch: int
     balance: str = "none"
 
     @property
@@ -128,7 +126,7 @@ def jitter_colour(image: np.ndarray, strengths: tuple[float, float, float], rng:
 
 
 class TrainingPictures(TorchDataset):
-    """Items are addressed by (epoch, row), or (epoch, row, n); see TrainingSampler.
+    """Items are addressed by an Address, or by the tuple of its first values: (epoch, row).
 
     An item is a dict: ``img`` uint8 [3, H, W] RGB, ``cls`` float32 [N, 1], ``bboxes`` float32 [N, 4] (centre and
     size as a share of the picture), ``im_file``.
@@ -147,20 +145,20 @@ class TrainingPictures(TorchDataset):
         return len(self.dataset)
 
     def __getitem__(self, address: tuple[int, ...]) -> dict:
-        epoch, row, *_ = address
+        address = Address(*address)
         settings = self.settings
-        rng = np.random.default_rng((settings.seed, *address))
+        rng = np.random.default_rng((settings.seed, *address.seed))
         side = (settings.imgsz, settings.imgsz)
-        if epoch < settings.first_plain_epoch and rng.random() < settings.mosaic:
-            image, xyxy, category = self._mosaic(rng, row, side)
+        if not address.plain and rng.random() < settings.mosaic:
+            image, xyxy, category = self._mosaic(rng, address.row, side)
         else:
-            image, xyxy, category = self._tile(rng, row, side, whole=self._show_whole(rng))
+            image, xyxy, category = self._tile(rng, address.row, side, whole=self._show_whole(rng))
         centre_size = np.concatenate([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], axis=1)
         return {
             "img": torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))),
             "cls": torch.from_numpy(category.astype(np.float32)[:, None]),
             "bboxes": torch.from_numpy((centre_size / settings.imgsz).astype(np.float32)),
-            "im_file": self.dataset.path[row],
+            "im_file": self.dataset.path[address.row],
         }
 
     def _show_whole(self, rng: np.random.Generator) -> bool:

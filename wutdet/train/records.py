@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 
 from wutdet.environment import environment
@@ -12,21 +13,49 @@ from wutdet.files import write_json, write_text
 
 
 def new_run_folder(wanted: Path) -> Path:
-    """Creates ``wanted``, or ``wanted2``, ``wanted3`` ... where it is there already and not empty."""
-    number, folder = 1, Path(wanted)
-    while True:
+    """Creates ``wanted``, or ``wanted2``, ``wanted3`` ... where it is there already and not empty.
+
+    Processes that ask at the same time get different folders: a folder belongs to the one that made ``weights/`` in it.
+
+    Raises:
+        UsageError: it cannot be made, or see check_run_folder.
+    """
+    wanted = Path(wanted)
+    for number in count(1):
+        folder = wanted if number == 1 else _numbered(wanted, number)
         try:
-            folder.mkdir(parents=True)
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                if not folder.is_dir() or any(folder.iterdir()):
+                    continue
+            (folder / "weights").mkdir()
             return folder
-        except FileExistsError:
-            if folder.is_dir() and not any(folder.iterdir()):
-                return folder
+        except FileExistsError:  # another process was faster
+            continue
         except OSError as error:
             raise UsageError(
                 f"cannot make the run folder {folder} ({error.strerror})", hint="choose another --out"
             ) from error
-        number += 1
-        folder = wanted.with_name(f"{wanted.name}{number}")
+
+
+def check_run_folder(wanted: Path) -> None:
+    """Refuses early what new_run_folder would refuse.
+
+    Raises:
+        UsageError: the folder is not empty and has no name that a number can be added to (``.``, ``..``, ``/``).
+    """
+    if wanted.is_dir() and any(wanted.iterdir()):
+        _numbered(wanted, 2)
+
+
+def _numbered(wanted: Path, number: int) -> Path:
+    if wanted.name in ("", ".."):
+        raise UsageError(
+            f"--out {wanted} is not empty, and has no name that a number could be added to",
+            hint=f"name a folder in it, for example --out {wanted / 'train'}",
+        )
+    return wanted.with_name(f"{wanted.name}{number}")
 
 
 def record_environment(file: Path, seed: int) -> None:

@@ -16,7 +16,14 @@ from wutdet.files import write_json
 from wutdet.lowbit.options import number_format
 from wutdet.runtime.offline import import_ultralytics
 from wutdet.train.records import MetricsLog, new_run_folder, record_environment
-from wutdet.train.settings import check, eval_size, picture_settings, resumed_config, ultralytics_settings
+from wutdet.train.settings import (
+    check,
+    check_model,
+    eval_size,
+    picture_settings,
+    resumed_config,
+    ultralytics_settings,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +105,7 @@ def run(config: TrainConfig) -> TrainResult:
     else:
         torch.manual_seed(config.seed)
         model = build(config.model, config.weights, train.category_names, config.activation)
+        check_model(config, model)
         folder = new_run_folder(config.out)
         write_json(folder / "config.json", {"schema": "wutdet.config/1", "train": to_json(absolute_paths(config))})
     record_environment(folder / "environment.json", config.seed)
@@ -141,6 +149,7 @@ def _train(
         eval_size=eval_size(config),
         eval_every=config.eval_every,
         minutes=config.minutes,
+        close_mosaic=config.close_mosaic,
         workers=settings["workers"],
         facts={
             "imgsz": eval_size(config),
@@ -192,8 +201,7 @@ def finish(config: TrainConfig, val: Dataset, folder: Path, started: float) -> T
     rows = MetricsLog(folder / "metrics.jsonl").rows()
     draw_curves(folder / "curves.png", rows)
     checkpoint.drop_state(folder / "weights" / "last.pt")
-    scored = [row for row in rows if row.get("AP") is not None]
-    best_epoch = max(scored, key=lambda row: row["AP"])["epoch"] if scored else rows[-1]["epoch"]
+    best_epoch = checkpoint.load(best)["epoch"] + 1
     return TrainResult(folder, rows[-1]["epoch"], time.monotonic() - started, dict(result.stats), best_epoch)
 
 

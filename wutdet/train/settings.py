@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,10 @@ from typing import Any
 from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
 from wutdet.errors import ModelError, UsageError, suggest
 from wutdet.lowbit.options import number_format
+from wutdet.train.ranges import check_ranges
+from wutdet.train.records import check_run_folder
+
+_log = logging.getLogger(__name__)
 
 #: Names that --optimizer takes: those of ultralytics' trainer.
 OPTIMIZERS = ("auto", "AdamW", "SGD", "MuSGD", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop")
@@ -26,34 +32,12 @@ def check(config: TrainConfig) -> None:
     Raises:
         UsageError: says which and why.
     """
-    for name, low in (("epochs", 1), ("batch", 1), ("imgsz", 32), ("eval_every", 1), ("freeze", 0)):
-        if getattr(config, name) < low:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least {low}, received {getattr(config, name)}")
-    if config.workers is not None and config.workers < 0:
-        raise UsageError(f"--workers must be at least 0, received {config.workers}")
+    check_ranges(config)
     if config.imgsz % 32:
         raise UsageError(f"--imgsz must be a multiple of 32, received {config.imgsz}")
     if config.frame_size is not None and config.frame_size < config.imgsz:
         raise UsageError(f"--frame-size {config.frame_size} is below --imgsz {config.imgsz}",
                          hint="crops of IMGSZ are taken out of frames of FRAME_SIZE")  # fmt: skip
-    if config.max_scale is not None and not config.max_scale > 0:
-        raise UsageError(f"--max-scale must be above 0, received {config.max_scale}")
-    for name, value in (("mosaic", config.mosaic), ("augment.probability", config.augment.probability),
-                        ("augment.crop-probability", config.augment.crop_probability),
-                        ("augment.paste", config.augment.paste)):  # fmt: skip
-        if not 0 <= value <= 1:
-            raise UsageError(f"--{name} is a probability, received {value}")
-    if config.augment.zoom is not None and not 1 <= config.augment.zoom <= 8:
-        raise UsageError(f"--augment.zoom must be from 1 to 8, received {config.augment.zoom}")
-    if not 0 <= config.tiny.nwd <= 1:
-        raise UsageError(f"--tiny.nwd is a share, from 0 to 1, received {config.tiny.nwd}")
-    if config.tiny.weight < 0:
-        raise UsageError(f"--tiny.weight must be at least 0, received {config.tiny.weight}")
-    for name, value in (("below", config.tiny.below), ("nwd-scale", config.tiny.nwd_scale)):
-        if value is not None and value <= 0:
-            raise UsageError(f"--tiny.{name} must be above 0 pixels, received {value}")
-    if config.minutes is not None and config.minutes <= 0:
-        raise UsageError(f"--minutes must be above 0, received {config.minutes}")
     if config.optimizer not in OPTIMIZERS:
         raise UsageError(
             f"unknown optimizer '{config.optimizer}'.{suggest(config.optimizer, OPTIMIZERS)}",
@@ -69,8 +53,31 @@ def check(config: TrainConfig) -> None:
             f"--quantize-inputs goes with a block format, received --quantize {config.quantize}",
             hint="--quantize hif4, mxfp4 or nvfp4",
         )
-    if config.lr0 is not None and not 0 < config.lr0 <= 1:
-        raise UsageError(f"--lr0 must be between 0 and 1, received {config.lr0}")
+    if config.resume is None:
+        check_run_folder(Path(config.out))
+
+
+def check_model(config: TrainConfig, model) -> None:
+    """Refuses settings that do not fit the model, before the run folder is made.
+
+    Args:
+        config: settings that ``check`` found sensible.
+        model: an ultralytics detection model.
+
+    Raises:
+        UsageError: says which and why.
+    """
+    stride = max(int(model.stride.max()), 32)
+    if config.imgsz % stride:
+        raise UsageError(
+            f"--imgsz must be a multiple of {stride}, the largest stride of {config.model}, received {config.imgsz}",
+            hint=f"for example --imgsz {-(-config.imgsz // stride) * stride}",
+        )
+    if config.freeze >= len(model.model):
+        raise UsageError(
+            f"--freeze {config.freeze} leaves nothing to train: {config.model} has {len(model.model)} layers",
+            hint=f"at most {len(model.model) - 1}, which trains the head alone",
+        )
 
 
 def eval_size(config: TrainConfig) -> int:
@@ -93,23 +100,39 @@ def resumed_config(folder: Path) -> TrainConfig:
             file=file,
             hint="name the folder that a training run wrote, e.g. runs/train",
         ) from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"not a configuration of a training run ({error})", file=file) from error
-    known = {f.name for f in fields(TrainConfig)}
-    values = {name: value for name, value in saved.items() if name in known}
+    unknown: list[str] = []
+    values = _known(TrainConfig, saved, file, "", unknown)
+    for name, kind in (("augment", AugmentConfig), ("tiny", TinyConfig)):
+        values[name] = kind(**_known(kind, values.get(name, {}), file, f"{name}.", unknown))
+    if unknown:
+        _log.warning("%s: this version does not know, and goes on without: %s", file, ", ".join(unknown))
     for name in ("weights", "out"):
         values[name] = None if values.get(name) is None else Path(values[name])
-    values["augment"] = AugmentConfig(**saved.get("augment", {}))
-    values["tiny"] = TinyConfig(**saved.get("tiny", {}))
-    values["extra"] = tuple(saved.get("extra", ()))
+    values["extra"] = tuple(values.get("extra", ()))
+    if "data" not in values:
+        raise ModelError("not a configuration of a training run ('data' is missing)", file=file)
     return replace(TrainConfig(**values), resume=folder)
+
+
+def _known(kind: type, saved: Any, file: Path, prefix: str, unknown: list[str]) -> dict[str, Any]:
+    """The saved values whose names are fields of ``kind``; the other names are added to ``unknown``."""
+    if not isinstance(saved, dict):
+        where = f" in '{prefix[:-1]}'" if prefix else ""
+        raise ModelError(
+            f"not a configuration of a training run (expected an object{where}, found {saved!r})", file=file
+        )
+    names = {f.name for f in fields(kind)}
+    unknown += [prefix + name for name in saved if name not in names]
+    return {name: value for name, value in saved.items() if name in names}
 
 
 def extra_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     """``("box=7.5", ...)`` as typed values.
 
     Raises:
-        UsageError: not key=value, or a setting that does nothing here.
+        UsageError: not key=value, a setting that does nothing here, or a number below its range.
     """
     import yaml
 
@@ -122,7 +145,10 @@ def extra_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise UsageError(
                 f"--extra does not take '{key}'.{suggest(key, EXTRA)}", hint=f"it takes: {', '.join(sorted(EXTRA))}"
             )
-        settings[key] = yaml.safe_load(text)
+        settings[key] = value = yaml.safe_load(text)
+        low = 1 if key == "nbs" else 0
+        if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= low):
+            raise UsageError(f"--extra {key} must be a finite number of at least {low}, received {value}")
     return settings
 
 
@@ -211,6 +237,5 @@ def picture_settings(config: TrainConfig):
         seed=config.seed,
         whole_frames=config.whole_frames,
         mosaic=config.mosaic,
-        first_plain_epoch=max(config.epochs - config.close_mosaic, 0),
         balance=config.balance,
     )

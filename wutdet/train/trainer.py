@@ -47,6 +47,7 @@ class Job:
         eval_size: long side of validation frames in pixels of the network input.
         eval_every: epochs between validations.
         minutes: time budget, or None.
+        close_mosaic: last epochs that run without mosaics.
         workers: processes that load pictures.
         facts: what checkpoints say of themselves.
         resume: state of a killed run, or None.
@@ -62,6 +63,7 @@ class Job:
     eval_size: int
     eval_every: int = 1
     minutes: float | None = None
+    close_mosaic: int = 0
     workers: int = 0
     facts: Mapping = field(default_factory=dict)
     resume: Mapping | None = None
@@ -81,6 +83,7 @@ class ShipTrainer(DetectionTrainer):
         self._epoch_started = self.started
         self._validation_s = 0.0
         self._time_is_up = False
+        self._is_best = False
         self.progress = EpochProgress()
         self._own_callbacks = {
             "on_pretrain_routine_end": self._before_training,
@@ -123,6 +126,7 @@ class ShipTrainer(DetectionTrainer):
         # Decided here, once: an epoch after which the run ends has to be validated.
         self._time_is_up = self.job.minutes is not None and self.elapsed_s() >= self.job.minutes * 60
         last = self.epoch + 1 >= self.epochs or self.stop or self._time_is_up
+        self._is_best = False
         if (self.epoch + 1) % self.job.eval_every and not last:
             return {}, None
         started = time.monotonic()
@@ -131,7 +135,8 @@ class ShipTrainer(DetectionTrainer):
         )
         self._validation_s = time.monotonic() - started
         fitness = result.stats["AP"] or 0.0
-        if self.best_fitness is None or fitness > self.best_fitness:
+        self._is_best = self.best_fitness is None or fitness > self.best_fitness  # of equal ones the first stays
+        if self._is_best:
             self.best_fitness = fitness
         return dict(result.stats), fitness
 
@@ -158,7 +163,7 @@ class ShipTrainer(DetectionTrainer):
             "train_metrics": {**self.metrics, "fitness": self.fitness},
             "wutdet": dict(self.job.facts),
         }
-        if self.fitness is not None and self.fitness == self.best_fitness:
+        if self._is_best:
             checkpoint.save(self.best, self.ema.ema, facts)
         state = {
             "epoch": self.epoch + 1,
@@ -218,7 +223,8 @@ class ShipTrainer(DetectionTrainer):
 
     def _before_epoch(self):
         self._epoch_started = time.monotonic()
-        self.train_loader.sampler.epoch = self.epoch
+        sampler = self.train_loader.sampler
+        sampler.epoch, sampler.plain = self.epoch, self._epochs_left(self.epoch) <= self.job.close_mosaic
         criterion = self.model.criterion
         if hasattr(criterion, "o2m"):  # end-to-end heads: the weight moves from one-to-many to one-to-one
             course = min(self._course(self.epoch) * self.epochs / max(self.epochs - 1, 1), 1.0)
@@ -251,6 +257,15 @@ class ShipTrainer(DetectionTrainer):
         if self.job.minutes is not None:
             course = max(course, self.elapsed_s() / (self.job.minutes * 60))
         return min(course, 1.0)
+
+    def _epochs_left(self, epoch: int) -> int:
+        """Epochs to come, this one included; where time may end the run first, estimated from those that are done."""
+        left = self.epochs - epoch
+        if self.job.minutes is None or epoch == 0:
+            return left
+        course = self._course(epoch)
+        in_time = math.ceil(epoch * (1 - course) / course - 1e-9)  # without this, rounding could make it one more
+        return min(left, max(in_time, 1))
 
     def _val_batch(self) -> int:
         return 1 if self.device.type == "cpu" else 8
