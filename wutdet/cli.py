@@ -54,7 +54,8 @@ HELP = """usage: wutdet COMMAND [options]      (wutdet COMMAND --help lists the 
 
 Every command takes --json FILE ('-' for stdout) for machine-readable results, and key=value for --key value
 (flag=true for --flag, flag=false for --no-flag, augment.paste=0.3 for --augment.paste 0.3).
-Exit codes: 0 ok, 1 other, 2 usage, 3 data, 4 model, 5 export, 6 missing extra, 130 interrupted.
+Exit codes: 0 ok, 1 other, 2 usage, 3 data, 4 model, 5 export, 6 missing extra, 130 interrupted,
+143 told to end (detect).
 """
 
 
@@ -185,6 +186,8 @@ def run(arguments: list[str]) -> int:
 
         check_output_file(json_file)
     module, function = target.split(":")
+    if command == "detect":
+        _end_as_on_ctrl_c()
     try:
         result = getattr(importlib.import_module(module), function)(config)
     except Exception as error:
@@ -194,6 +197,18 @@ def run(arguments: list[str]) -> int:
         raise
     _show(result, json_file)
     return getattr(result, "exit_code", 0)
+
+
+def _end_as_on_ctrl_c() -> None:
+    """SIGTERM, which ends services, lets files be finished too. Not where processes are started, which inherit it."""
+    import signal
+
+    from wutdet.errors import Terminated
+
+    def end(signum, stack):
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _show(result, json_file: str | None) -> None:
@@ -213,7 +228,7 @@ def _show(result, json_file: str | None) -> None:
 
 def main() -> None:
     """Entry point of the ``wutdet`` script."""
-    from wutdet.errors import WutdetError
+    from wutdet.errors import Terminated, WutdetError
 
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.INFO)
     logging.getLogger("wutdet").setLevel(os.environ.get("WUTDET_LOG", "INFO").upper())
@@ -225,9 +240,9 @@ def main() -> None:
     except WutdetError as error:
         print(f"wutdet: {error}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("wutdet: interrupted; what was finished is kept", file=sys.stderr)
-        code = 130
+        code = 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:  # the reader of our stdout went away (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

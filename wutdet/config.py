@@ -273,8 +273,8 @@ class TinyConfig:
 class TrainConfig:
     """Train a detector on a data set; every ultralytics detect model by name."""
 
-    data: Positional[str]
-    """A data description (.yaml), an annotation file, or a folder."""
+    data: Positional[str | None] = None
+    """A data description (.yaml), an annotation file, or a folder; with RESUME it may be left out."""
     recipe: str = "default"
     """Set of defaults to start from; options given beside it win: default, full-frames, tiles, tiles-and-frames,
     small-ships or far-ships-p2. 'wutdet data advise DATA' says which fits."""
@@ -558,6 +558,11 @@ class DetectConfig:
     """Write COCO results here as well; where Ctrl-C or an error ends the run, those found until then."""
     stride: int = 1
     """Take every n-th frame of a video."""
+    latest: bool = True
+    """Of a camera or stream, look at the newest frame each time, and skip those that came meanwhile. Without it frames
+    come in order: where detection is slower than the camera, later and later."""
+    reconnect_s: float | None = None
+    """Open a camera or stream that breaks off again after so many seconds, as often as it takes. None: stop there."""
     quiet: bool = False
     """No JSON on stdout."""
 

@@ -55,6 +55,10 @@ class UsageError(WutdetError):
     exit_code = 2
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end, as a service is; handled as Ctrl-C is, so that what was finished is kept."""
+
+
 class DataError(WutdetError):
     """Annotations, images or a data description that cannot be used as they are."""
 

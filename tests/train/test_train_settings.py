@@ -62,6 +62,14 @@ def test_settings_that_make_no_sense(sea, tmp_path, changes, words):
     assert not (tmp_path / "run").exists()
 
 
+def test_data_is_needed_but_for_a_run_that_goes_on(tmp_path):
+    with pytest.raises(UsageError, match="train needs DATA") as info:
+        run(TrainConfig(out=tmp_path / "run"))
+    assert "--resume FOLDER" in info.value.hint
+    with pytest.raises(ModelError, match=r"config\.json"):  # asks for the run, not for DATA
+        run(TrainConfig(resume=tmp_path))
+
+
 def test_every_number_has_a_range():
     numbers = {name for name, kind, _ in fields_of(TrainConfig("")) if {int, float} & {kind, *typing.get_args(kind)}}
     assert numbers == set(RANGES) and len(numbers) > 25

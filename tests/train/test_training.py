@@ -130,7 +130,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(sea, tmp_path):
     assert 1 <= done < 4
     with open(killed / "metrics.jsonl", "a") as file:
         file.write('{"epoch": 9, "tr')  # as a kill in the middle of a line leaves it
-    result = run(TrainConfig(data="anything", resume=killed))
+    result = run(TrainConfig(resume=killed))
     assert result.epochs == 4
     straight, resumed = (MetricsLog(tmp_path / name / "metrics.jsonl").rows() for name in ("straight", "killed"))
     assert [row["epoch"] for row in resumed] == [1, 2, 3, 4]

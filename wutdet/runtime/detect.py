@@ -83,6 +83,8 @@ def run(config: DetectConfig) -> DetectResult:
     """
     if config.stride < 1:
         raise UsageError(f"--stride must be at least 1, received {config.stride}")
+    if config.reconnect_s is not None and not 0 <= config.reconnect_s < float("inf"):
+        raise UsageError(f"--reconnect-s must be at least 0 seconds, received {config.reconnect_s}")
     detector = load_detector(
         config.model,
         tile=config.tile,
@@ -111,7 +113,7 @@ def run(config: DetectConfig) -> DetectResult:
     coco_results: list[dict] = []
     ids = _CocoIds(source)
     try:
-        for frame in _with_bar(source, config.stride):
+        for frame in _with_bar(source, config):
             if frame.image is None:
                 if source.count == 1:
                     raise frame.error
@@ -150,11 +152,12 @@ def run(config: DetectConfig) -> DetectResult:
 
 
 def frame_json(frame: Frame, detections: Detections) -> dict:
-    """``{"source", "frame", "width", "height", "detections": [{"xyxy", "score", "category"}]}``."""
+    """``{"source", "frame", "width", "height", "detections": [{"xyxy", "score", "category"}]}``; live: ``time_s``."""
     height, width = frame.image.shape[:2]
     return {
         "source": printable(frame.source),
         "frame": frame.index,
+        **({} if frame.time_s is None else {"time_s": round(frame.time_s, 3)}),
         "width": width,
         "height": height,
         "detections": detections.to_records(),
@@ -174,12 +177,12 @@ class _CocoIds:
         return int(Path(frame.source).stem) if self._by_stem else frame.position + 1
 
 
-def _with_bar(source: Source, stride: int) -> Iterator[Frame]:
-    frames = source.frames(stride)
+def _with_bar(source: Source, config: DetectConfig) -> Iterator[Frame]:
+    frames = source.frames(config.stride, config.latest, config.reconnect_s)
     if not sys.stderr.isatty() or source.count == 1:
         return frames
     from rich.console import Console
     from rich.progress import track
 
-    total = None if source.count is None else -(-source.count // stride)
+    total = None if source.count is None else -(-source.count // config.stride)
     return iter(track(frames, "detecting", total=total, console=Console(stderr=True)))

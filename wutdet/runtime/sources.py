@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -12,6 +12,7 @@ import numpy as np
 from wutdet.errors import DataError, UsageError
 from wutdet.files import is_unicode, printable
 from wutdet.images import IMAGE_SUFFIXES, list_images, read_image
+from wutdet.runtime.live import live_frames
 
 #: A video may end so many frames, or this share of its frames, before the number that its container states: some count
 #: a frame or two too many, others state only a duration, which sound may draw out.
@@ -28,6 +29,7 @@ class Frame:
         image: uint8 [H, W, 3] BGR; ``None`` where it could not be read.
         error: why not.
         position: how many frames were begun before this one in this run.
+        time_s: when it came off the stream, in seconds since 1970; ``None`` for what is not live.
     """
 
     source: str
@@ -35,6 +37,7 @@ class Frame:
     image: np.ndarray | None
     error: DataError | None = None
     position: int = 0
+    time_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Source:
         root: folder that pictures are named relative to; ``None`` for videos.
         files: the pictures.
         address: of the video or camera.
+        capture: a camera or stream, open from here on: some can be opened once only.
     """
 
     kind: str
@@ -56,20 +60,37 @@ class Source:
     root: Path | None
     files: tuple[Path, ...] = ()
     address: str | int = ""
+    capture: cv2.VideoCapture | None = field(default=None, compare=False, repr=False)
 
-    def frames(self, stride: int = 1) -> Iterator[Frame]:
-        """All frames; of a video every ``stride``-th.
+    def frames(self, stride: int = 1, latest: bool = True, reconnect_s: float | None = None) -> Iterator[Frame]:
+        """All frames; of a video every ``stride``-th; of a live source as ``live_frames`` takes them.
 
         A picture that cannot be read comes as a Frame with ``error``; the rest follow. A video that ends well before
         the number of frames that its container states (``TOLERATED_FRAMES``) has such a Frame as its last.
+
+        Raises:
+            DataError: no frame of a video can be decoded, or a stream ends before its first.
         """
         if self.kind == "pictures":
-            for position, file in enumerate(self.files):
-                try:
-                    yield Frame(str(file), 0, read_image(file), position=position)
-                except DataError as error:
-                    yield Frame(str(file), 0, None, error, position)
-            return
+            return self._pictures()
+        return self._video(stride) if self.kind == "video" else self._live(stride, latest, reconnect_s)
+
+    def _pictures(self) -> Iterator[Frame]:
+        for position, file in enumerate(self.files):
+            try:
+                yield Frame(str(file), 0, read_image(file), position=position)
+            except DataError as error:
+                yield Frame(str(file), 0, None, error, position)
+
+    def _live(self, stride: int, latest: bool, reconnect_s: float | None) -> Iterator[Frame]:
+        def reopen() -> cv2.VideoCapture:
+            return _open(self.address)
+
+        frames = live_frames(self.capture or reopen(), reopen, stride=stride, latest=latest, reconnect_s=reconnect_s)
+        for position, frame in enumerate(frames):
+            yield Frame(str(self.address), frame.index, frame.image, position=position, time_s=frame.time_s)
+
+    def _video(self, stride: int) -> Iterator[Frame]:
         capture = _open(self.address)
         try:
             index = position = 0
@@ -83,9 +104,9 @@ class Source:
                     yield Frame(str(self.address), index, image, position=position)
                     position += 1
                 index += 1
-            if self.kind == "video" and index == 0:
+            if index == 0:
                 raise DataError("no frame of this video can be decoded", file=str(self.address))
-            if self.kind == "video" and self._ends_early(index, reached_ms):
+            if self._ends_early(index, reached_ms):
                 error = DataError(
                     f"the video ends early: {index} frames can be decoded, and the file states {self.count}",
                     file=str(self.address),
@@ -131,18 +152,19 @@ def open_source(source: str) -> Source:
         return Source("pictures", len(files), 0.0, path, files)
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         return Source("pictures", 1, 0.0, path.parent, (path,))
-    live = source.isdigit() or "://" in source
-    if not live and not path.is_file():
+    address: str | int = int(source) if source.isdigit() else source
+    if address == source and "://" not in source and not path.is_file():
         raise DataError(
             f"no such picture, folder or video: '{source}'",
             hint="SOURCE is a picture, a folder, a video file, a camera number (0) or an rtsp:// address",
         )
-    address: str | int = int(source) if source.isdigit() else source
     capture = _open(address)
     frames, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    fps = float(fps) if 0 < fps < 1000 else 0.0
+    if address != source or ("://" in source and not frames > 0):  # a file on a server states its frames
+        return Source("live", None, fps, None, (), address, capture)
     capture.release()
-    count = int(frames) if not live and frames > 0 else None
-    return Source("live" if live else "video", count, float(fps) if 0 < fps < 1000 else 0.0, None, (), address)
+    return Source("video", int(frames) if frames > 0 else None, fps, None, (), address)
 
 
 def _open(address: str | int) -> cv2.VideoCapture:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -177,7 +178,7 @@ def _train(
     try:
         trainer.train()
     except KeyboardInterrupt:
-        _log.info("interrupted; continue with: wutdet train %s --resume %s", config.data, folder)
+        _log.info("interrupted; continue with: wutdet train --resume %s", shlex.quote(str(folder)))
         raise
     finally:
         trainer.progress.stop()

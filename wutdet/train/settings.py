@@ -32,6 +32,10 @@ def check(config: TrainConfig) -> None:
     Raises:
         UsageError: says which and why.
     """
+    if config.data is None:
+        raise UsageError(
+            "train needs DATA", hint="wutdet train DATA, or wutdet train --resume FOLDER for a run that was stopped"
+        )
     check_ranges(config)
     if config.imgsz % 32:
         raise UsageError(f"--imgsz must be a multiple of 32, received {config.imgsz}")
