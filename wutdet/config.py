@@ -277,7 +277,7 @@ class TrainConfig:
     """A data description (.yaml), an annotation file, or a folder; with RESUME it may be left out."""
     recipe: str = "default"
     """Set of defaults to start from; options given beside it win: default, full-frames, tiles, tiles-and-frames,
-    small-ships or far-ships-p2. 'wutdet data advise DATA' says which fits."""
+    horizon-tiles, small-ships or far-ships-p2. 'wutdet data advise DATA' says which fits."""
     model: str = "yolo26n"
     """Architecture (yolo26n, yolo11n, yolo26n-p2, yolo26n-p2ship, ..., or a .yaml) or checkpoint (.pt)."""
     weights: Path | None = None

@@ -68,28 +68,28 @@ def test_large_ships_need_neither_crops_nor_a_large_input(tmp_path):
     assert (config.data, config.recipe, config.imgsz, config.frame_size) == ("my data", "full-frames", 320, None)
 
 
-def test_far_ships_get_a_p2_head_without_stride_32(tmp_path):
-    advice = advise(frames_with(tmp_path, [10.0] * 30 + [14] * 30 + [40] * 40), "d")
-    config = as_run(advice)
-    assert (config.recipe, config.frame_size, config.imgsz) == ("far-ships-p2", 1920, 640)
-    assert config.model == "yolo26n-p2ship"
+def test_far_ships_get_a_p2_head_without_stride_32_where_no_tiles_show_them_larger(tmp_path):
+    far = frames_with(tmp_path, [10.0] * 30 + [14] * 30 + [40] * 40)
+    config = as_run(advise(far, "d", timed=20.0, budget_ms=0.1))
+    assert (config.recipe, config.model) == ("far-ships-p2", "yolo26n-p2ship")
+    config = as_run(advise(far, "d"))
+    assert (config.recipe, config.model, config.frame_size, config.imgsz) == ("horizon-tiles", "yolo26n", 1920, 640)
 
 
 def test_tiles_follow_the_size_of_ships_in_the_frame(tmp_path):
     """Two rows and zoomed crops where ships are tiny in the frame itself, one row where only the input shrinks them."""
     cases = (
-        ([10.0] * 30 + [14] * 30 + [40] * 40, "horizon@1+2", 1.5, 1920),
-        ([17.0] * 40 + [60] * 60, "horizon", None, 1920),
-        ([12.0] * 10 + [60] * 90, "none", None, 1280),
+        ([10.0] * 30 + [14] * 30 + [40] * 40, "horizon@1+2", "horizon-tiles", 1.5, 1920),
+        ([17.0] * 40 + [60] * 60, "horizon", "horizon-tiles", None, 1920),
+        ([12.0] * 10 + [60] * 90, "none", "tiles-and-frames", None, 1280),
     )
-    for sides, tile, zoom, frame_size in cases:
+    for sides, tile, recipe, zoom, frame_size in cases:
         advice = advise(frames_with(tmp_path, sides), "d")
         config = as_run(advice)
-        assert (advice.tile, config.augment.zoom, config.frame_size) == (tile, zoom, frame_size)
+        assert (advice.tile, config.recipe, config.augment.zoom, config.frame_size) == (tile, recipe, zoom, frame_size)
         told = " ".join(advice.reasons)
         assert ("--tile" in told) == (tile != "none") and (f"(--tile {tile})" in told or tile == "none")
         assert ("No tiles" in told) == (tile == "none")
-        assert ("--augment.zoom 1.5" in told) == ("--augment.zoom 1.5" in advice.command) == (zoom is not None)
 
 
 def test_what_is_told_of_tiles_is_what_was_measured(repository_dir):
@@ -106,8 +106,10 @@ def test_what_is_told_of_tiles_is_what_was_measured(repository_dir):
 def test_a_near_ship_among_small_ones_keeps_stride_32(tmp_path):
     advice = advise(frames_with(tmp_path, [10.0] * 50 + [40] * 40 + [700] * 10), "d")
     config = as_run(advice)
-    assert config.recipe == "small-ships" and config.model == "yolo26n" and config.whole_frames == 0.2
-    assert any("yolo26n-p2 " in reason for reason in advice.reasons)
+    assert config.recipe == "horizon-tiles" and config.model == "yolo26n" and config.whole_frames == 0.2
+    bound = advise(frames_with(tmp_path, [10.0] * 50 + [40] * 40 + [700] * 10), "d", timed=20.0, budget_ms=0.1)
+    assert as_run(bound).recipe == "small-ships"
+    assert any("yolo26n-p2 " in reason for reason in bound.reasons)
 
 
 def test_very_large_frames_are_tiled(tmp_path):

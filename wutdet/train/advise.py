@@ -37,8 +37,8 @@ LONGEST_INPUT = 1920
 #: Side of training crops, and of the tiles of a grid.
 CROP, TILE = 640, 1280
 #: Tiles along the horizon: with a second row that enlarges where SMALL_SHARE of the ships is small in the frame itself,
-#: which takes crops enlarged up to ZOOM in training; one row where that share is small only in a smaller input.
-TWO_ROWS, ONE_ROW, ZOOM = "horizon@1+2", "horizon", 1.5
+#: which takes crops enlarged in training; one row where that share is small only in a smaller input.
+TWO_ROWS, ONE_ROW = "horizon@1+2", "horizon"
 _MEASURED = (
     "The released detector, 544x960 on harbour cameras (42 % of the ships below 16 px), has AP .315 without tiles, "
     ".375 with --tile horizon (3 times the time), .421 with --tile horizon@1+2 (7 times); results/ships-2026-11."
@@ -201,17 +201,17 @@ def advise(dataset: Dataset, data: str, timed: float | None = None, budget_ms: f
     chosen, reasons = _choose_input(candidates, budget_ms, frame_wh)
     settings: dict = {}
     large = float((long_share > 1 / 3).mean())
-    settings["recipe"], reason = _choose_recipe(chosen, large)
+    tiny = float((np.sqrt(side.prod(axis=1)) < SMALL_BELOW_PX).mean())
+    tile, tile_reason = _choose_tiles(chosen, tiny, frame_wh, data, budget_ms)
+    settings["recipe"], reason = _choose_recipe(chosen, large, tile)
     reasons.append(reason)
     if budget_ms is not None and settings["recipe"] == "far-ships-p2":
         reasons.append("A P2 head costs time: time a P2 model before you rely on the budget.")
-    tiny = float((np.sqrt(side.prod(axis=1)) < SMALL_BELOW_PX).mean())
-    tile, tile_reason = _choose_tiles(chosen, tiny, frame_wh, data, budget_ms)
     # Tiles along the horizon show the frame at its own size, whatever the input.
     scale_side = max(frame_wh) if tile in (ONE_ROW, TWO_ROWS) else chosen.long_side
     settings.update(_crops(scale_side, long_share, reasons))
-    if tile == TWO_ROWS:
-        settings["augment.zoom"] = ZOOM
+    if tile == ONE_ROW:
+        settings["augment.zoom"] = None  # nothing is enlarged later
     reasons.append(tile_reason)
     by = _choose_balance(dataset, reasons)
     if by != "none":
@@ -277,9 +277,14 @@ def _choose_input(
     return best, reasons
 
 
-def _choose_recipe(chosen: Candidate, large: float) -> tuple[str, str]:
+def _choose_recipe(chosen: Candidate, large: float, tile: str) -> tuple[str, str]:
     small = f"{100 * chosen.below_16:.0f} % of the ships are below 16 pixels of the input (two cells of stride 8)"
     third = f"{100 * large:.1f} % are longer than a third of it"
+    if tile in (ONE_ROW, TWO_ROWS):
+        return "horizon-tiles", (
+            "Recipe horizon-tiles, standard head, from COCO weights (--weights): what the released detector was "
+            f"trained with. Tiles, not the head, bring ships below {SMALL_BELOW_PX} pixels nearer."
+        )
     if chosen.below_16 < SMALL_SHARE:
         name = "tiles-and-frames" if chosen.long_side > CROP else "full-frames"
         return name, f"Recipe {name}, standard head: {small}, which needs no finer stride; {third}."
@@ -305,9 +310,9 @@ def _choose_tiles(
     )
     if tiny >= SMALL_SHARE:
         return TWO_ROWS, (
-            f"Tiles along the horizon when detecting (--tile {TWO_ROWS}), and crops enlarged up to {ZOOM:g} times in "
-            f"training (--augment.zoom {ZOOM:g}): {100 * tiny:.0f} % of the ships are below {SMALL_BELOW_PX} pixels of "
-            f"the frame itself. {measure}"
+            f"Tiles along the horizon when detecting (--tile {TWO_ROWS}), the second row enlarged, as crops are "
+            f"in training: {100 * tiny:.0f} % of the ships are below {SMALL_BELOW_PX} pixels of the frame itself. "
+            f"{measure}"
         )
     if chosen.below_16 >= SMALL_SHARE and chosen.long_side < max(frame_wh):
         return ONE_ROW, (
