@@ -149,6 +149,8 @@ def test_ctrl_c_leaves_a_run_that_goes_on(sea, tmp_path):
     with subprocess.Popen(
         command(sea, "--epochs", 50, "--imgsz", 64, "--batch", 4, "--workers", 0, "--out", folder),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Where the tests run in the background of a shell, SIGINT is ignored, and processes inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:  # fmt: skip
         wait_for_epochs(folder, 1, process)
         os.kill(process.pid, signal.SIGINT)
