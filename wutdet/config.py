@@ -517,6 +517,9 @@ class ExportConfig:
     """Head of a two-headed architecture (yolo26): auto takes the one with NMS; nms-free gives at most 300 boxes."""
     classes: str = "ship"
     """Class map of the data sets."""
+    licence: str | None = None
+    """What the file's metadata says of its licence; none takes what the checkpoint says (those of 'wutdet train':
+    AGPL-3.0, as ultralytics has it). Whether you may say otherwise depends on weights, pictures and code behind it."""
     seed: int = 0
     """Chooses the calibration pictures."""
     force: bool = False

@@ -238,3 +238,10 @@ def test_parse_size():
     for text in ("", "0", "640x", "-3", "640.5"):
         with pytest.raises(UsageError):
             parse_size(text)
+
+
+def test_the_licence_is_the_checkpoints_unless_told_otherwise(checkpoints, tmp_path):
+    for told, wanted in ((None, "AGPL-3.0"), ("Apache-2.0", "Apache-2.0")):
+        out = tmp_path / f"{told}.onnx"
+        result = run(ExportConfig(str(checkpoints["yolo11n"]), imgsz=str(IMGSZ), out=out, licence=told))
+        assert f"licence {wanted}" in result.to_text() and Detector(out).metadata.license == wanted

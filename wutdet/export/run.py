@@ -123,6 +123,8 @@ def run(config: ExportConfig) -> ExportResult:
         calibration = replace(calibration, max_scale=checkpoint.max_scale)
     names = ("ship",) if config.category is not None else checkpoint.names
     metadata = describe(checkpoint, names, imgsz_hw, config.format)
+    if config.licence is not None:
+        metadata = replace(metadata, license=config.licence)
     model, metadata = _float_graph(checkpoint, metadata, calibration, gate_frames)
     float_model, float_metadata, packed = model, replace(metadata, weight_format="fp32"), None
     if config.format == "int8":
