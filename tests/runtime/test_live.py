@@ -157,6 +157,18 @@ def test_a_stream_over_http_is_live(stream, artefact, capsys):
     assert times == sorted(times) and abs(times[-1] - time.time()) < 60
 
 
+def test_a_file_on_a_server_is_no_live_source(tmp_path):
+    file = tmp_path / "trip.avi"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
+    for number in range(5):
+        writer.write(np.full((48, 64, 3), 20 * number, np.uint8))
+    writer.release()
+    source = open_source(file.as_uri())
+    assert (source.kind, source.count, source.capture) == ("video", 5, None)
+    frames = list(source.frames())
+    assert [f.index for f in frames] == [0, 1, 2, 3, 4] and all(f.time_s is None for f in frames)
+
+
 def test_a_service_that_is_told_to_end_finishes_its_files(stream, artefact, tmp_path):
     server, address = stream
     server.frames = 10_000
