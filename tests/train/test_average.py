@@ -14,7 +14,7 @@ from wutdet.train.average import run
 
 
 def save(file, model, **says):
-    facts = {"epoch": 3, "train_metrics": {"AP": 0.5}, "train_args": {"imgsz": 96}}
+    facts = {"epoch": 3, "train_metrics": {"AP": 0.5}, "train_args": {"imgsz": 96, "save_dir": "/home/me/run"}}
     checkpoint.save(file, model, {**facts, "wutdet": {"imgsz": 96, "max_scale": 1.0, "train_data": file.stem, **says}})
     return str(file)
 
@@ -50,6 +50,7 @@ def test_every_weight_is_the_weighted_mean(two, tmp_path):
     assert facts["wutdet"]["train_data"] == "a + b" and facts["wutdet"]["max_scale"] == 1.0
     assert [part["file"] for part in facts["wutdet"]["average_of"]] == ["a.pt", "b.pt"]
     assert "epoch" not in facts and "train_metrics" not in facts  # figures of one part are not the average's
+    assert facts["train_args"] == facts["model"].args == {"imgsz": 96}  # nor are its folders
 
 
 def test_an_average_of_copies_detects_as_they_do(two, tmp_path):

@@ -19,6 +19,8 @@ from wutdet.train.architecture import read_checkpoint
 
 _log = logging.getLogger(__name__)
 
+#: What of the settings of a training holds for the average too: not its seed, its learning rate or its folders.
+_KEPT_ARGS = ("task", "imgsz")
 # What a checkpoint says of its own file or its own last epoch, which is not true of an average.
 _OWN = {"model", "ema", "optimizer", "resume", "epoch", "train_metrics", "train_results", "version", "wutdet_version"}
 
@@ -69,6 +71,8 @@ def run(config: AverageConfig) -> AverageResult:
         "train_data": " + ".join(dict.fromkeys(c.get("wutdet", {}).get("train_data", "unknown") for c in contents)),
         "average_of": [{"file": f.name, "share": s} for f, s in zip(files, shares, strict=True)],
     }
+    args = contents[0].get("train_args") or {}
+    facts["train_args"] = averaged.args = {key: args[key] for key in _KEPT_ARGS if key in args}
     checkpoint.save(config.out, averaged, facts)
     return AverageResult(config.out, tuple(zip(files, shares, strict=True)))
 
