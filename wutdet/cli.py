@@ -149,7 +149,7 @@ def parse(config_class: type, command: str, arguments: list[str]):
     from wutdet.recipes import settings_of
 
     name, _ = _take_option(rewritten, "--recipe")
-    default = config_class(**{"data": tyro.MISSING, **settings_of(name or "default")})
+    default = config_class(**settings_of(name or "default"))
     return tyro.cli(config_class, prog=f"wutdet {command}", args=rewritten, default=default)
 
 

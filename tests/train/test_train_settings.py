@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from wutdet.cli import run as command_line
 from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
 from wutdet.errors import DataError, ModelError, UsageError
 from wutdet.train.ranges import RANGES, fields_of
@@ -64,10 +65,10 @@ def test_settings_that_make_no_sense(sea, tmp_path, changes, words):
 
 def test_data_is_needed_but_for_a_run_that_goes_on(tmp_path):
     with pytest.raises(UsageError, match="train needs DATA") as info:
-        run(TrainConfig(out=tmp_path / "run"))
+        command_line(["train", "--out", str(tmp_path / "run")])
     assert "--resume FOLDER" in info.value.hint
     with pytest.raises(ModelError, match=r"config\.json"):  # asks for the run, not for DATA
-        run(TrainConfig(resume=tmp_path))
+        command_line(["train", "--resume", str(tmp_path)])
 
 
 def test_every_number_has_a_range():
