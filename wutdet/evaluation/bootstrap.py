@@ -239,8 +239,10 @@ def _recall_by_category(
         busy = np.flatnonzero(per_image.any(axis=1))
         for start in range(0, resampling.resamples, _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            # Whole numbers below 2**53: float64 sums are exact in any order.
-            total = resampling.weights[rows][:, busy].astype(np.float64) @ per_image[busy]
+            # Whole numbers below 2**53: float64 sums are exact in any order, and never invalid; OpenBLAS raises that
+            # flag now and then all the same (numpy issues 13173, 24067).
+            with np.errstate(invalid="ignore"):
+                total = resampling.weights[rows][:, busy].astype(np.float64) @ per_image[busy]
             positives = total[:, -1:]
             recall[rows, k] = np.divide(
                 total[:, :-1], positives, out=np.full_like(total[:, :-1], np.nan), where=positives > 0

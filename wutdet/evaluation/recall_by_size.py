@@ -140,10 +140,12 @@ def _resampled(
         np.bincount(rows, minlength=images * bins).reshape(images, bins).astype(np.float32)
         for rows in (place[is_found], place)
     ]
-    hits, ships = (
-        np.concatenate([block.astype(np.float32) @ table for block in np.array_split(resampling.weights, 16)])
-        for table in counts
-    )
+    # Whole numbers, so never invalid; OpenBLAS raises the flag now and then all the same (numpy issues 13173, 24067).
+    with np.errstate(invalid="ignore"):
+        hits, ships = (
+            np.concatenate([block.astype(np.float32) @ table for block in np.array_split(resampling.weights, 16)])
+            for table in counts
+        )
     values = np.divide(hits, ships, out=np.full(hits.shape, np.nan), where=ships > 0)
     units = [np.unique(resampling.unit_of_image[image[bin_of == b]]) for b in range(bins)]
     return [percentile_interval(values[:, b], len(units[b]), level) for b in range(bins)]
