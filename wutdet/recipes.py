@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wutdet.config import AugmentConfig, TinyConfig, TrainConfig
+from wutdet.config import AugmentConfig, TrainConfig
 from wutdet.errors import UsageError, suggest
 
 
@@ -24,8 +24,6 @@ class Recipe:
     meaning: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-
-_TINY = TinyConfig(nwd=0.3, assign="nwd")
 
 RECIPES = {
     recipe.name: recipe
@@ -63,9 +61,8 @@ RECIPES = {
         ),
         Recipe(
             "small-ships",
-            "As tiles-and-frames, with Wasserstein similarity in assignment and box loss of tiny ships, and pasting of "
-            "small ships in 3 of 10 pictures.",
-            {"frame_size": 1280, "tiny": _TINY, "augment": AugmentConfig(paste=0.3)},
+            "As tiles-and-frames, with small ships pasted in 3 of 10 pictures.",
+            {"frame_size": 1280, "augment": AugmentConfig(paste=0.3)},
         ),
         Recipe(
             "far-ships-p2",
@@ -75,7 +72,6 @@ RECIPES = {
                 "model": "yolo26n-p2ship",
                 "frame_size": 1280,
                 "whole_frames": 0.1,
-                "tiny": _TINY,
                 "augment": AugmentConfig(paste=0.3),
             },
         ),

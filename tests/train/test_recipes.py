@@ -35,7 +35,8 @@ def test_options_beside_a_recipe_win():
     config = parse(TrainConfig, "train", [*arguments[:-2], "--augment.no-fog", "epochs=3"])
     recipe = train_config("far-ships-p2", "d")
     assert (config.frame_size, config.tiny.nwd, config.augment.fog, config.epochs) == (1920, 0.1, False, 3)
-    assert (config.model, config.tiny.assign, config.augment.paste) == ("yolo26n-p2ship", "nwd", recipe.augment.paste)
+    assert (config.model, config.tiny.assign, config.augment.paste) == ("yolo26n-p2ship", "iou", recipe.augment.paste)
+    assert config.augment.paste == 0.3
     assert config.recipe == "far-ships-p2"
     assert parse(TrainConfig, "train", ["d", "recipe=tiles"]) == train_config("tiles", "d")
     assert train_config("tiles", "d", frame_size=None).frame_size is None
