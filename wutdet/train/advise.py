@@ -289,7 +289,10 @@ def _choose_recipe(chosen: Candidate, large: float, tile: str) -> tuple[str, str
         name = "tiles-and-frames" if chosen.long_side > CROP else "full-frames"
         return name, f"Recipe {name}, standard head: {small}, which needs no finer stride; {third}."
     if large <= LARGE_SHARE:
-        return "far-ships-p2", f"Recipe far-ships-p2, P2 head without predictions at stride 32: {small}, and {third}."
+        return "far-ships-p2", (
+            f"Recipe far-ships-p2, P2 head without predictions at stride 32: {small}, and {third}. Its head starts "
+            "from nothing even with COCO weights: for a short training take --recipe small-ships."
+        )
     return (
         "small-ships",
         f"Recipe small-ships, standard head: {small}, but {third} and need stride 32. Try --model yolo26n-p2 (strides "
