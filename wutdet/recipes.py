@@ -67,8 +67,8 @@ RECIPES = {
         Recipe(
             "far-ships-p2",
             "As small-ships, with predictions at strides 4, 8 and 16 instead of 8, 16 and 32: for data without ships "
-            "wider than a third of the input, and for long trainings: its head starts from nothing even with COCO "
-            "weights, and was far behind after 7 epochs of 700 frames.",
+            "wider than a third of the input, and for long trainings: its head and part of its neck start from "
+            "nothing even with COCO weights, and it was far behind after 7 epochs of 700 frames.",
             {
                 "model": "yolo26n-p2ship",
                 "frame_size": 1280,

@@ -290,8 +290,9 @@ def _choose_recipe(chosen: Candidate, large: float, tile: str) -> tuple[str, str
         return name, f"Recipe {name}, standard head: {small}, which needs no finer stride; {third}."
     if large <= LARGE_SHARE:
         return "far-ships-p2", (
-            f"Recipe far-ships-p2, P2 head without predictions at stride 32: {small}, and {third}. Its head starts "
-            "from nothing even with COCO weights: for a short training take --recipe small-ships."
+            f"Recipe far-ships-p2, P2 head without predictions at stride 32: {small}, and {third}. Its head "
+            "and part of its neck start from nothing even with COCO weights: for a short training take --recipe "
+            "small-ships."
         )
     return (
         "small-ships",
